@@ -1,0 +1,1 @@
+"""The encoder: turns contents into vectors with ONNX Runtime."""

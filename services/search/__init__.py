@@ -1,0 +1,1 @@
+"""The search service: keeps collections and documents, answers queries over Milvus."""

@@ -1,0 +1,181 @@
+"""The vector engine as the search service sees it: rows in, nearest rows out.
+
+An engine stores rows in physical collections and knows nothing of documents' contents, of models or of the
+names that callers use. What an engine would silently ignore is refused before it is called, by its declared
+capabilities.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+
+class Metric(enum.Enum):
+    """How near two vectors are. A score is higher for a better hit, whatever the metric."""
+
+    COSINE = "cosine"
+    """Score: the cosine, -1 to 1."""
+    INNER_PRODUCT = "inner_product"
+    """Score: the inner product, unbounded."""
+    EUCLIDEAN = "euclidean"
+    """Score: minus the Euclidean distance, at most 0."""
+    JACCARD = "jaccard"
+    """Binary vectors. Score: the Tanimoto similarity, 0 to 1."""
+    HAMMING = "hamming"
+    """Binary vectors. Score: minus the number of differing bits."""
+
+
+class VectorKind(enum.Enum):
+    """What a vector's components are."""
+
+    FLOAT = "float"
+    BINARY = "binary"
+
+
+class FieldType(enum.Enum):
+    """Type of a declared attribute field, which the engine can filter on."""
+
+    STRING = "string"
+    INT64 = "int64"
+    DOUBLE = "double"
+    BOOL = "bool"
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredField:
+    """An attribute that the engine stores as a column; always nullable."""
+
+    name: str
+    type: FieldType
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Index type in the engine's upper-case name (`FLAT`, `IVF_FLAT`, `HNSW`) and its build parameters."""
+
+    type: str = "FLAT"
+    parameters: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSchema:
+    """What a physical collection holds. Fixed when it is created."""
+
+    dimension: int
+    """Components of a vector; for BINARY, bits, a multiple of 8."""
+    metric: Metric
+    kind: VectorKind = VectorKind.FLOAT
+    fields: Sequence[DeclaredField] = ()
+    index: Index = field(default_factory=Index)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One segment of one generation of one document."""
+
+    document_id: str
+    """1 to 256 bytes of UTF-8, no control characters."""
+    generation: int
+    """Grows with every write of a collection; readers see one generation of a document."""
+    segment: int
+    """0 for a document that is one vector."""
+    vector: np.ndarray
+    """(dimension,) float32, or (dimension / 8,) uint8 of packed bits for BINARY."""
+    fields: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Primary key in the engine."""
+        return row_key(self.document_id, self.generation, self.segment)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineHit:
+    """A row near the query."""
+
+    document_id: str
+    generation: int
+    segment: int
+    score: float
+    """By the collection's metric; higher is better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do; the service refuses the rest with FAILED_PRECONDITION."""
+
+    name: str
+    version: str
+    metrics: frozenset[Metric]
+    kinds: frozenset[VectorKind]
+    indexes: frozenset[str]
+    max_limit: int
+    """Most rows one search may ask for, offset included."""
+    max_dimension: int
+
+
+class Engine(Protocol):
+    """A vector engine. Every method honours `timeout` (seconds) and raises only our error family:
+
+    `Unavailable` when the engine is away, `DeadlineExceeded` when the time ran out, `NotFound` for a physical
+    collection that is missing, `FailedPrecondition` for what the engine lacks.
+    """
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    async def start(self) -> None:
+        """Connect, and start the engine's process where it is ours. Does not wait until it answers."""
+
+    async def close(self) -> None:
+        """Disconnect, and stop the engine's process where it is ours."""
+
+    async def ping(self, timeout: float) -> None:
+        """Make a real call. Raises `Unavailable` or `DeadlineExceeded` when the engine does not answer."""
+
+    async def create_collection(self, physical: str, schema: CollectionSchema, timeout: float) -> None:
+        """Create, index and load a collection. Repeating it with the same schema is no error."""
+
+    async def drop_collection(self, physical: str, timeout: float) -> None:
+        """Drop a collection. Dropping one that is missing is no error."""
+
+    async def list_collections(self, timeout: float) -> list[str]:
+        """Names of the physical collections there are."""
+
+    async def insert(self, physical: str, rows: Sequence[Row], timeout: float) -> bytes:
+        """Store rows, replacing rows of equal key. Returns an opaque token; see `search`."""
+
+    async def delete(self, physical: str, keys: Sequence[str], timeout: float) -> bytes:
+        """Remove rows by key; a key that is missing is no error. Returns an opaque token; see `search`."""
+
+    async def search(
+        self,
+        physical: str,
+        vectors: np.ndarray,
+        limit: int,
+        timeout: float,
+        *,
+        read_after: bytes = b"",
+    ) -> list[list[EngineHit]]:
+        """Nearest rows of each query vector, best first.
+
+        vectors: (queries, dimension) float32, or (queries, dimension / 8) uint8.
+        limit: 1 to capabilities.max_limit rows for each query.
+        read_after: a token of `insert` or `delete` whose effect must be visible.
+        """
+
+    async def vectors(self, physical: str, keys: Sequence[str], timeout: float) -> dict[str, np.ndarray]:
+        """Stored vectors by row key; a key that is missing is left out."""
+
+    async def count_rows(self, physical: str, timeout: float) -> int:
+        """Rows there are, all generations and segments counted."""
+
+
+def row_key(document_id: str, generation: int, segment: int) -> str:
+    """Primary key of a row: `document#generation#segment`, at most 300 bytes."""
+    return f"{document_id}#{generation}#{segment}"
