@@ -1,22 +1,29 @@
-"""The error family of the mesh. Nothing here knows about gRPC; `status.py` maps each class to a status.
+"""The error family of the mesh. Nothing here knows gRPC; `status.py` maps each class to a status.
 
-    ServiceError
-    ├── InvalidRequest       the caller must change the request
-    ├── NotFound             a named resource does not exist
-    ├── AlreadyExists        a named resource exists and differs from what was asked for
-    ├── FailedPrecondition   the request is fine, the state of the resource is not
-    ├── Aborted              lost a race; the caller may try again from the start
-    ├── Overloaded           no room now; retry after the time named
-    ├── Unavailable          a part that is needed is away; retry after the time named
-    ├── DeadlineExceeded     the caller's time ran out
-    ├── Unsupported          the contract has it, this version does not
-    └── DataLoss             stored data cannot be read back
+ServiceError
+├── InvalidRequest       the caller must change the request
+├── NotFound             a named resource does not exist
+├── AlreadyExists        a named resource exists and differs from what was asked for
+├── FailedPrecondition   the request is fine, the state of the resource is not
+├── Aborted              lost a race; the caller may try again from the start
+├── Overloaded           no room now; retry after the time named
+├── Unavailable          a part that is needed is away; retry after the time named
+├── DeadlineExceeded     the caller's time ran out
+├── Unsupported          the contract has it, this version does not
+├── DataLoss             stored data cannot be read back
+├── Unauthenticated      the caller did not say, or prove, who it is
+└── Internal             a fault of the server itself, as its callers see it
 """
+
+# ruff: noqa: N818 - the family is named after what happened
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,7 @@ class ServiceError(Exception):
         self.message = message
 
 
-class InvalidRequest(ServiceError):  # noqa: N818 - the family is named after what happened
+class InvalidRequest(ServiceError):
     """The request breaks the contract; the same request never succeeds."""
 
     def __init__(self, *violations: FieldViolation) -> None:
@@ -69,10 +76,13 @@ class AlreadyExists(_ResourceError):
 class FailedPrecondition(ServiceError):
     """The request is well formed, but the state it meets refuses it.
 
-    `reason` is a constant in UPPER_SNAKE_CASE that callers may branch on, `metadata` its particulars.
+    `reason` is a constant in UPPER_SNAKE_CASE that callers may branch on, `metadata` its
+    particulars.
     """
 
-    def __init__(self, reason: str, message: str, metadata: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, reason: str, message: str, metadata: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.metadata: Mapping[str, str] = metadata or {}
@@ -93,7 +103,7 @@ class Overloaded(_RetryableError):
 
 
 class Unavailable(_RetryableError):
-    """Something that this request needs is away: the engine, the encoder, the journal, or this server is draining."""
+    """Something that this request needs is away: the engine, the encoder, or a draining server."""
 
 
 class DeadlineExceeded(ServiceError):
@@ -106,3 +116,11 @@ class Unsupported(ServiceError):
 
 class DataLoss(ServiceError):
     """Stored data is damaged or missing."""
+
+
+class Unauthenticated(ServiceError):
+    """The call carries no credentials, or none that are accepted."""
+
+
+class Internal(ServiceError):
+    """A server answered that it is at fault; raised by clients, the server's log has the reason."""
