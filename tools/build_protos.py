@@ -14,17 +14,17 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sysconfig
 import tempfile
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import descriptor_pb2
 from grpc_tools import protoc
 
 STUB_PACKAGES = ("type", "encoder", "search")
 VALIDATE_PROTO = "buf/validate/validate.proto"
-VALIDATE_EXTENSION = 1159
-"""The field number of every `buf.validate` option, as registered with the protobuf project."""
 
 
 def build(root: Path) -> None:
@@ -55,7 +55,9 @@ def write_image(root: Path, target: Path) -> None:
         _lay_out_imports(includes)
         rules = includes / "validate.binpb"
         rules.write_bytes(_validate_descriptor_set().SerializeToString())
-        protos = sorted(str(path.relative_to(root / "protos")) for path in (root / "protos").rglob("*.proto"))
+        protos = sorted(
+            str(path.relative_to(root / "protos")) for path in (root / "protos").rglob("*.proto")
+        )
         sources = includes / "searchmesh.binpb"
         # --descriptor_set_in and -I cannot be mixed for one import, so the rules come in as a descriptor set
         # and everything else as source
@@ -99,7 +101,40 @@ def _validate_descriptor_set() -> descriptor_pb2.FileDescriptorSet:
     """protovalidate's rules file and its imports; the package ships them as descriptors only."""
     from protovalidate._gen.buf.validate import validate_pb
 
-    return _closure(validate_pb._DESC)
+    files: dict[str, bytes] = {}
+
+    def visit(file: Any) -> None:
+        for dependency in file.dependencies:
+            visit(dependency)
+        files.setdefault(file.name, file.proto.to_binary())
+
+    visit(validate_pb._DESC)
+    return descriptor_pb2.FileDescriptorSet(
+        file=[descriptor_pb2.FileDescriptorProto.FromString(proto) for proto in files.values()]
+    )
+
+
+def _without_rules(image: descriptor_pb2.FileDescriptorSet) -> descriptor_pb2.FileDescriptorSet:
+    """The same contract without `buf.validate`: neither the import nor any option of it."""
+    stripped = descriptor_pb2.FileDescriptorSet()
+    for file in image.file:
+        if file.name == VALIDATE_PROTO:
+            continue
+        copy = stripped.file.add()
+        copy.CopyFrom(file)
+        if VALIDATE_PROTO in copy.dependency:
+            copy.dependency.remove(VALIDATE_PROTO)
+        for message in copy.message_type:
+            _strip_message(message)
+    return stripped
+
+
+def _strip_message(message: descriptor_pb2.DescriptorProto) -> None:
+    for holder in (message, *message.field, *message.oneof_decl):
+        # the options are unknown fields here: this process never loads their definition
+        holder.options.DiscardUnknownFields()
+    for nested in message.nested_type:
+        _strip_message(nested)
 
 
 def _generate(image: descriptor_pb2.FileDescriptorSet, folder: Path, stubs: Path) -> None:
@@ -108,6 +143,11 @@ def _generate(image: descriptor_pb2.FileDescriptorSet, folder: Path, stubs: Path
     ours = [file.name for file in image.file if file.name.startswith("searchmesh/")]
     _protoc(
         f"--descriptor_set_in={stripped}",
+        # the plugins are found here even when the environment is not activated
+        *(
+            f"--plugin={name}={_script(name)}"
+            for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
+        ),
         f"--python_out={stubs}",
         f"--grpc_python_out={stubs}",
         f"--mypy_out={stubs}",
@@ -116,6 +156,32 @@ def _generate(image: descriptor_pb2.FileDescriptorSet, folder: Path, stubs: Path
     )
 
 
+def _script(name: str) -> str:
+    """Path of a command installed beside this interpreter, or its bare name for a look-up on PATH."""
+    beside = Path(sysconfig.get_path("scripts")) / name
+    return str(beside) if beside.exists() else str(shutil.which(name) or name)
+
+
+def main() -> None:
+    """Command line: everything by default, or only the image that lint and breaking checks read."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--image-only", type=Path, metavar="FILE", help="write only the contract image, to FILE"
+    )
+    root = Path(__file__).resolve().parent.parent
+    image_only = parser.parse_args().image_only
+    if image_only:
+        write_image(root, image_only)
+    else:
+        build(root)
+
+
 def _protoc(*arguments: str) -> None:
     if protoc.main(["protoc", *arguments]) != 0:
         raise SystemExit("protoc failed; its messages are above")
+
+
+if __name__ == "__main__":
+    main()
