@@ -31,10 +31,16 @@ class FieldViolation:
     """One fault of a request."""
 
     field: str
-    """Path of the field as the proto spells it, for example `contents[3].text`."""
+    """Path of the field as the proto spells it, for example `contents[3].text`.
+
+    Empty where the request as a whole is at fault.
+    """
 
     description: str
     """What to change, as a sentence without the field's name."""
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.description}" if self.field else self.description
 
 
 class ServiceError(Exception):
@@ -48,9 +54,14 @@ class ServiceError(Exception):
 class InvalidRequest(ServiceError):
     """The request breaks the contract; the same request never succeeds."""
 
-    def __init__(self, *violations: FieldViolation) -> None:
-        super().__init__("; ".join(f"{one.field}: {one.description}" for one in violations))
+    def __init__(self, *violations: FieldViolation, omitted: int = 0) -> None:
+        """omitted: how many violations there are beyond those named."""
+        sentences = [str(one) for one in violations]
+        if omitted:
+            sentences.append(f"and {omitted} more")
+        super().__init__("; ".join(sentences))
         self.violations: Sequence[FieldViolation] = violations
+        self.omitted = omitted
 
     @classmethod
     def of(cls, field: str, description: str) -> InvalidRequest:
