@@ -2,10 +2,11 @@
 
 Two outputs, because two processes want different things of one contract:
 
-- `client/{type,encoder,search}/v1`: stubs without the validation rules. A caller's process may hold another
-  copy of `buf/validate/validate.proto`, and two versions of one file name in a process crash at import.
-- `services/common/contract.binpb`: the full descriptors with rules and comments, which the servers load into a
-  pool of their own to validate requests and to answer reflection.
+- `client/{type,encoder,search}/v1`: stubs without the validation rules. A caller's process may hold
+  another copy of `buf/validate/validate.proto`, and two versions of one file name in a process
+  crash at import.
+- `services/common/contract.binpb`: the full descriptors with rules and comments, which the servers
+  load into a pool of their own to validate requests and to answer reflection.
 
 Run as a script: `python tools/build_protos.py [--image-only FILE]`.
 """
@@ -22,6 +23,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2
 from grpc_tools import protoc
+from protovalidate._gen.buf.validate import validate_pb
 
 STUB_PACKAGES = ("type", "encoder", "search")
 VALIDATE_PROTO = "buf/validate/validate.proto"
@@ -59,8 +61,7 @@ def write_image(root: Path, target: Path) -> None:
             str(path.relative_to(root / "protos")) for path in (root / "protos").rglob("*.proto")
         )
         sources = includes / "searchmesh.binpb"
-        # --descriptor_set_in and -I cannot be mixed for one import, so the rules come in as a descriptor set
-        # and everything else as source
+        # the rules come in as a descriptor set, the only form they are published in here
         _protoc(
             f"-I{root / 'protos'}",
             f"-I{includes}",
@@ -99,8 +100,6 @@ def _lay_out_imports(folder: Path) -> None:
 
 def _validate_descriptor_set() -> descriptor_pb2.FileDescriptorSet:
     """protovalidate's rules file and its imports; the package ships them as descriptors only."""
-    from protovalidate._gen.buf.validate import validate_pb
-
     files: dict[str, bytes] = {}
 
     def visit(file: Any) -> None:
@@ -108,7 +107,7 @@ def _validate_descriptor_set() -> descriptor_pb2.FileDescriptorSet:
             visit(dependency)
         files.setdefault(file.name, file.proto.to_binary())
 
-    visit(validate_pb._DESC)
+    visit(validate_pb._DESC)  # noqa: SLF001 - there is no public accessor
     return descriptor_pb2.FileDescriptorSet(
         file=[descriptor_pb2.FileDescriptorProto.FromString(proto) for proto in files.values()]
     )
@@ -157,7 +156,7 @@ def _generate(image: descriptor_pb2.FileDescriptorSet, folder: Path, stubs: Path
 
 
 def _script(name: str) -> str:
-    """Path of a command installed beside this interpreter, or its bare name for a look-up on PATH."""
+    """Path of a command that is installed beside this interpreter or on PATH."""
     beside = Path(sysconfig.get_path("scripts")) / name
     return str(beside) if beside.exists() else str(shutil.which(name) or name)
 

