@@ -62,12 +62,20 @@ CODES: Mapping[type[ServiceError], grpc.StatusCode] = {
 }
 
 
+def code_of(error: ServiceError) -> grpc.StatusCode:
+    """The code of the nearest class in the table; INTERNAL where there is none."""
+    for cls in type(error).__mro__:
+        if cls in CODES:
+            return CODES[cls]
+    return grpc.StatusCode.INTERNAL
+
+
 def to_proto(error: ServiceError) -> status_pb2.Status:
     """The status of an error with its details, for a reply's trailer or an item inside a reply.
 
     Violations that do not fit are counted in a last one, `and 297 more`.
     """
-    code = CODES[type(error)]
+    code = code_of(error)
     status = status_pb2.Status(code=code.value[0], message=_cut(error.message, _MOST_MESSAGE_BYTES))
     for detail in _details(error):
         _attach(status, detail)

@@ -1,0 +1,190 @@
+"""Around every call: the contract's rules, metrics, a log line, and errors as statuses.
+
+One interceptor does it all, because each further one costs every call a coroutine and a handler.
+Servicers stay at translate, call the core, translate back; errors of the family they just raise.
+
+- A call with one request reaches its servicer parsed with the contract's class and validated.
+- A call with a stream of requests reaches its servicer with each parsed and none validated: a fault
+  must not end the stream, so the servicer calls `Validator.validate` on each.
+- `call_context.current()` tells the servicer and all below it who calls and how much time is left.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from searchmesh_common.call import Call, Rpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+
+    from google.protobuf.message import Message
+
+    from searchmesh_common.contract import Contract
+    from searchmesh_common.metrics import CallMetrics
+    from searchmesh_common.tokens import TokenCheck
+    from searchmesh_common.validation import Validator
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+    # typed only for the behaviours of blocking servers
+    Handler = Any
+    Behaviour = Callable[[Any, Context], Awaitable[Any]]
+
+_log = logging.getLogger("searchmesh.call")
+
+HEALTH_PREFIX = "/grpc.health."
+"""Open to callers without a token: client-side health checks carry none."""
+
+LIBRARY_PREFIX = "/grpc."
+"""Health, reflection and channelz; their calls are logged only when debugging."""
+
+
+# generic only in its stubs
+class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+    """The server's only interceptor."""
+
+    def __init__(
+        self,
+        contract: Contract,
+        validator: Validator,
+        metrics: CallMetrics,
+        *,
+        default_deadline_seconds: float,
+        tokens: TokenCheck | None = None,
+    ) -> None:
+        self._contract = contract
+        self._validator = validator
+        self._metrics = metrics
+        self._default_deadline_seconds = default_deadline_seconds
+        self._tokens = tokens
+        self._handlers: dict[str, Handler] = {}
+        self._streams: set[Call] = set()
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        """Give each rpc's handler its surroundings, once."""
+        method = handler_call_details.method
+        known = self._handlers.get(method)
+        if known:
+            return known
+        handler = await continuation(handler_call_details)
+        if not handler:
+            self._metrics.unknown.started.inc()
+            self._metrics.unknown.finish(grpc.StatusCode.UNIMPLEMENTED, 0.0)
+            return handler  # grpc answers UNIMPLEMENTED
+        self._handlers[method] = self._surround(method, handler)
+        return self._handlers[method]
+
+    def end_streams(self) -> None:
+        """End the streams that are still open with UNAVAILABLE, for a server that drains."""
+        for call in tuple(self._streams):
+            call.end_for_draining()
+
+    def _surround(self, method: str, handler: Handler) -> Handler:
+        # messages arrive as bytes and are parsed inside the call, so that one that does not parse
+        # is answered, counted and logged like any other fault
+        rpc = self._rpc(method, handler)
+        if handler.request_streaming and handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(
+                self._streaming(rpc, handler.stream_stream, _messages),
+                response_serializer=handler.response_serializer,
+            )
+        if handler.request_streaming:
+            return grpc.stream_unary_rpc_method_handler(
+                self._client_stream(rpc, handler.stream_unary),
+                response_serializer=handler.response_serializer,
+            )
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                self._streaming(rpc, handler.unary_stream, Call.request),
+                response_serializer=handler.response_serializer,
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            _unary(rpc, handler.unary_unary), response_serializer=handler.response_serializer
+        )
+
+    def _rpc(self, method: str, handler: Handler) -> Rpc:
+        request_class = self._contract.request_class(method)
+        is_library = method.startswith(LIBRARY_PREFIX)
+        is_open = method.startswith(HEALTH_PREFIX) or self._tokens is None
+        is_unary = not handler.request_streaming and not handler.response_streaming
+        return Rpc(
+            method=method,
+            parse=handler.request_deserializer
+            if is_library or request_class is None
+            else request_class.FromString,
+            validate=None if is_library else self._validator.validate,
+            admit=None if is_open or self._tokens is None else self._tokens.check,
+            default_deadline_seconds=self._default_deadline_seconds if is_unary else None,
+            log_level=logging.DEBUG if is_library else logging.INFO,
+            metrics=self._metrics.method(_grpc_type(handler), method),
+        )
+
+    def _client_stream(self, rpc: Rpc, inner: Behaviour) -> Behaviour:
+        async def behaviour(raw_messages: AsyncIterator[bytes], context: Context) -> Message:
+            async with Call(rpc, context) as call:
+                self._streams.add(call)
+                try:
+                    call.admit()
+                    async with aclosing(_messages(call, raw_messages)) as messages:
+                        response: Message = await inner(messages, context)
+                    return response
+                finally:
+                    self._streams.discard(call)
+
+        return behaviour
+
+    def _streaming(
+        self, rpc: Rpc, inner: Callable[[Any, Context], Any], read: Callable[[Call, Any], Any]
+    ) -> Behaviour:
+        writes_itself = inspect.iscoroutinefunction(inner)
+
+        # a coroutine that writes, not a generator: a generator would not be told of cancellation
+        # while grpc writes, and would be closed some time later from another task
+        async def behaviour(raw: Any, context: Context) -> None:
+            async with Call(rpc, context) as call:
+                self._streams.add(call)
+                try:
+                    call.admit()
+                    if writes_itself:
+                        await inner(read(call, raw), context)
+                        return
+                    async with aclosing(inner(read(call, raw), context)) as responses:
+                        async for response in responses:
+                            await context.write(response)
+                finally:
+                    self._streams.discard(call)
+
+        return behaviour
+
+
+def _unary(rpc: Rpc, inner: Behaviour) -> Behaviour:
+    async def behaviour(raw: bytes, context: Context) -> Message:
+        async with Call(rpc, context) as call, call.timeout:
+            call.admit()
+            response: Message = await inner(call.request(raw), context)
+            return response
+
+    return behaviour
+
+
+async def _messages(call: Call, raw_messages: AsyncIterator[bytes]) -> AsyncGenerator[Message]:
+    async for raw in raw_messages:
+        yield call.parse(raw)
+
+
+def _grpc_type(handler: Handler) -> str:
+    return {
+        (False, False): "unary",
+        (True, False): "client_stream",
+        (False, True): "server_stream",
+        (True, True): "bidi_stream",
+    }[bool(handler.request_streaming), bool(handler.response_streaming)]

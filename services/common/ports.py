@@ -1,0 +1,85 @@
+"""The one place where a server gets a port, in the clear or over TLS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import grpc
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from searchmesh_common.server_settings import ServerSettings
+
+
+class StartError(Exception):
+    """A server cannot start; the message is one line for the person who started it."""
+
+
+class _Server(Protocol):
+    """What servers of both kinds offer."""
+
+    def add_insecure_port(self, address: str) -> int: ...
+
+    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int: ...
+
+
+def add_port(
+    server: _Server, address: str, credentials: grpc.ServerCredentials | None = None
+) -> int:
+    """Bind a server to host:port and return the port, also where 0 was asked for.
+
+    Raises StartError where the address cannot be bound.
+    """
+    split_address(address)
+    try:
+        if credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise StartError(
+            f"cannot listen on {address}: is the port taken, and the address this machine's?"
+        ) from error
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """host:port apart; an IPv6 host stands in brackets. Raises StartError where it is neither."""
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdecimal() or int(port) > 65_535:
+        raise StartError(f"{address!r} is not an address: it must be host:port")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def server_credentials(settings: ServerSettings) -> grpc.ServerCredentials | None:
+    """What the settings say of TLS; None where gRPC is served in the clear.
+
+    Raises StartError where a file cannot be read.
+    """
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    client_ca = _read(settings.tls_client_ca) if settings.tls_client_ca else None
+    return grpc.ssl_server_credentials(
+        [(_read(settings.tls_key), _read(settings.tls_certificate))],
+        root_certificates=client_ca,
+        require_client_auth=client_ca is not None,
+    )
+
+
+def read_tokens(path: Path | None) -> frozenset[str] | None:
+    """The bearer tokens that are accepted; None where callers need none.
+
+    Raises StartError where the file cannot be read or holds no token.
+    """
+    if path is None:
+        return None
+    tokens = frozenset(line.strip() for line in _read(path).decode().splitlines() if line.strip())
+    if not tokens:
+        raise StartError(f"{path} holds no token")
+    return tokens
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StartError(f"cannot read {path}: {error.strerror}") from error
