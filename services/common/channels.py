@@ -1,6 +1,6 @@
 """The one channel factory: balancing, retries, health, keepalive, sizes and credentials.
 
-    channel = aio_channel(Target("dns:///encoder:50051", health_service="searchmesh.encoder.v1.EncoderService"))
+    channel = aio_channel(Target("dns:///encoder:50051", health_service="…EncoderService"))
 
 Needs only what a caller has installed.
 """
@@ -35,7 +35,7 @@ _RETRY_POLICY = {
     # the call did not happen, or may happen again: mutations carry a request_id
     "retryableStatusCodes": ["UNAVAILABLE"],
 }
-# one failed call in ten may be retried for long; when more fail, retries stop and make nothing worse
+# one failed call in ten may be retried for long; when more fail, retries stop making it worse
 _RETRY_THROTTLING = {"maxTokens": 10, "tokenRatio": 0.1}
 
 
@@ -64,7 +64,7 @@ class Target:
     """A service to talk to, and how."""
 
     address: str
-    """As gRPC takes it: `host:port`, or `dns:///host:port` to balance over all that the name holds."""
+    """As gRPC takes it: `host:port`, or `dns:///host:port` to balance over all behind the name."""
 
     credentials: Credentials | None = None
     """None: in the clear."""

@@ -82,11 +82,6 @@ class Health:
             serving = self._serving.get(name)
             return serving if serving is None else serving and not self._draining
 
-    def names(self) -> tuple[str, ...]:
-        """Every name, the process's among them."""
-        with self._lock:
-            return tuple(self._serving)
-
     @property
     def closed(self) -> bool:
         """Whether whoever watches should go away."""

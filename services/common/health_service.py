@@ -30,12 +30,6 @@ def _response(serving: bool | None) -> health_pb2.HealthCheckResponse:
     return health_pb2.HealthCheckResponse(status=SERVING if serving else NOT_SERVING)
 
 
-def _list(health: Health) -> health_pb2.HealthListResponse:
-    return health_pb2.HealthListResponse(
-        statuses={name: _response(health.serving(name)) for name in health.names()}
-    )
-
-
 class HealthServicer(health_pb2_grpc.HealthServicer):
     """On the server's own port; `Watch` is what balancing clients open."""
 
@@ -52,14 +46,6 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         if serving is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no such name: {request.service!r}")
         return _response(serving)
-
-    async def List(
-        self,
-        _request: health_pb2.HealthListRequest,
-        _context: grpc.aio.ServicerContext[Any, Any],
-    ) -> health_pb2.HealthListResponse:
-        """Every name and its status."""
-        return _list(self._health)
 
     async def Watch(
         self,
@@ -98,11 +84,6 @@ class _ProbeServicer(health_pb2_grpc.HealthServicer):
         if serving is None:
             context.abort(grpc.StatusCode.NOT_FOUND, f"no such name: {request.service!r}")
         return _response(serving)
-
-    def List(
-        self, _request: health_pb2.HealthListRequest, _context: grpc.ServicerContext
-    ) -> health_pb2.HealthListResponse:
-        return _list(self._health)
 
     def Watch(self, _request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext) -> None:
         # a watcher would keep one of the few threads for itself

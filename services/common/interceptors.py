@@ -44,8 +44,7 @@ LIBRARY_PREFIX = "/grpc."
 """Health, reflection and channelz; their calls are logged only when debugging."""
 
 
-# generic only in its stubs
-class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+class CallInterceptor(grpc.aio.ServerInterceptor):
     """The server's only interceptor."""
 
     def __init__(

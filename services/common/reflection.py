@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from searchmesh_common.contract import Contract
 
 SERVICE: str = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"].full_name
-_LIBRARY_FILES = (health_pb2.DESCRIPTOR, channelz_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR)
+_LIBRARY_FILES: tuple[Any, ...] = (
+    health_pb2.DESCRIPTOR,
+    channelz_pb2.DESCRIPTOR,
+    reflection_pb2.DESCRIPTOR,
+)
 
 
 def add_reflection(server: grpc.aio.Server, contract: Contract, services: Iterable[str]) -> None:
@@ -29,7 +33,8 @@ def add_reflection(server: grpc.aio.Server, contract: Contract, services: Iterab
     for file in _LIBRARY_FILES:
         contract.add(file)
     servicer: Any = reflection.aio.ReflectionServicer([*services, SERVICE], pool=_Pool(contract))
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
+    add: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
+    add(servicer, server)
 
 
 class _File:

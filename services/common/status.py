@@ -190,7 +190,7 @@ class _Details:
         self.info = error_details_pb2.ErrorInfo()
         for packed in status.details:
             for known in (self.bad_request, self.resource, self.retry, self.info):
-                if packed.Is(known.DESCRIPTOR):
+                if packed.TypeName() == known.DESCRIPTOR.full_name:
                     packed.Unpack(known)
 
     @property

@@ -1,0 +1,130 @@
+"""A service's process: settings, logs, serving until told to stop, and the exit code.
+
+    def main() -> int:
+        return run("searchmesh-encoder", EncoderSettings, "ENCODER_", build_server)
+
+The first SIGTERM or SIGINT drains and ends with 0; a second one ends the process at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, TypeVar
+
+from searchmesh_common import logs
+from searchmesh_common.errors import ServiceError
+from searchmesh_common.logs import fields
+from searchmesh_common.ports import StartError
+from searchmesh_common.server_settings import ServerSettings
+from searchmesh_common.settings import SettingsError, help_text, load, unknown_variables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from searchmesh_common.server import Server
+
+_log = logging.getLogger("searchmesh.lifecycle")
+
+_EXIT_START = 1
+_EXIT_SETTINGS = 2
+_EXIT_SIGNAL = 128
+
+Settings = TypeVar("Settings", bound=ServerSettings)
+
+
+def run(
+    program: str,
+    settings_type: type[Settings],
+    prefix: str,
+    build_server: Callable[[Settings], AbstractAsyncContextManager[Server]],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Serve until SIGTERM or SIGINT and return the exit code.
+
+    0 after a drain, 2 for bad settings, 1 for anything else that stops the start; the reason is on
+    standard error in one line. `--help` lists every setting.
+    """
+    _parse_arguments(program, settings_type, prefix, arguments)
+    try:
+        settings = load(settings_type, prefix, os.environ)
+    except SettingsError as error:
+        sys.stderr.write("".join(f"{program}: {fault}\n" for fault in error.faults))
+        return _EXIT_SETTINGS
+    logs.configure(settings.log_level, settings.log_format)
+    for name in unknown_variables(settings_type, prefix, os.environ):
+        _log.warning("unknown setting", extra=fields(variable=name))
+    try:
+        asyncio.run(serve(build_server(settings)))
+    except (StartError, ServiceError, OSError) as error:
+        _log.critical("cannot run", extra=fields(reason=str(error)))
+        return _EXIT_START
+    return 0
+
+
+async def serve(building: AbstractAsyncContextManager[Server]) -> None:
+    """Start what `building` yields, and drain it at the first SIGTERM or SIGINT.
+
+    A signal that comes while the server is still being built ends that.
+    """
+    stop = _StopSignal()
+    try:
+        async with building as server, server:
+            await stop.wait()
+    except asyncio.CancelledError:
+        if not stop.came_early:
+            raise
+    finally:
+        stop.close()
+
+
+class _StopSignal:
+    """SIGTERM and SIGINT: the first is waited for, the second ends the process."""
+
+    _NUMBERS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self) -> None:
+        self.came_early = False
+        """Whether it came before anyone waited, and therefore cancelled the task."""
+        self._came = asyncio.Event()
+        self._waiting = False
+        self._task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        for number in self._NUMBERS:
+            self._loop.add_signal_handler(number, self._on_signal, number)
+
+    async def wait(self) -> None:
+        self._waiting = True
+        await self._came.wait()
+
+    def close(self) -> None:
+        for number in self._NUMBERS:
+            self._loop.remove_signal_handler(number)
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if self._came.is_set():
+            os._exit(_EXIT_SIGNAL + number)
+        _log.info("stopping", extra=fields(signal=number.name))
+        self._came.set()
+        if not self._waiting and self._task:
+            self.came_early = True
+            self._task.cancel()
+
+
+def _parse_arguments(
+    program: str,
+    settings_type: type[Settings],
+    prefix: str,
+    arguments: Sequence[str] | None,
+) -> None:
+    argparse.ArgumentParser(
+        program,
+        description="All settings are environment variables:",
+        epilog=help_text(settings_type, prefix),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(arguments)
