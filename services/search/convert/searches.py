@@ -1,0 +1,132 @@
+"""Requests and responses of SearchService."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from google.protobuf import struct_pb2
+
+from searchmesh.search.v1 import document_pb2
+from searchmesh.search.v1 import search_service_pb2 as pb
+from searchmesh_common.errors import FieldViolation, InvalidRequest, Unsupported
+from searchmesh_search import write_tokens
+from searchmesh_search.content import Content
+from searchmesh_search.convert import values
+from searchmesh_search.searcher import SearchQuery
+
+if TYPE_CHECKING:
+    from searchmesh_search.searcher import Explanation, Hit, SearchResult
+
+DEFAULT_LIMIT = 10
+
+CONTENT_FIELD = "$content"
+ID_FIELD = "$id"
+EVERY_ATTRIBUTE = "*"
+
+_LATER = (
+    "filter",
+    "filter_tree",
+    "group_by",
+    "diversity",
+    "fusion",
+    "highlight",
+    "rerank",
+    "allow_partial",
+    "substructure",
+)
+"""Fields of the contract that this version does not implement."""
+
+
+def query(request: pb.SearchRequest) -> SearchQuery:
+    """Raises InvalidRequest, Unsupported for a field that is not implemented yet."""
+    _refuse_later(request)
+    _check_output_fields(request)
+    kind = request.WhichOneof("query")
+    assert kind is not None  # the contract requires it
+    content = vector = document_id = None
+    if kind == "vector":
+        vector = values.vector(request.vector, "vector")
+    elif kind == "document_id":
+        document_id = request.document_id
+    else:
+        content = Content(values.CONTENT_FIELDS[kind], getattr(request, kind))
+    return SearchQuery(
+        collection=request.collection,
+        content=content,
+        vector=vector,
+        document_id=document_id,
+        limit=request.limit if request.HasField("limit") else DEFAULT_LIMIT,
+        offset=request.offset,
+        min_score=request.min_score if request.HasField("min_score") else None,
+        read_after=write_tokens.decode(request.read_after),
+        with_documents=list(request.output_fields) != [ID_FIELD],
+    )
+
+
+def response(request: pb.SearchRequest, result: SearchResult, total_ms: float) -> pb.SearchResponse:
+    """The answer, with of each document what `output_fields` asked for."""
+    names = frozenset(request.output_fields or [EVERY_ATTRIBUTE])
+    message = pb.SearchResponse(
+        hits=[_hit(hit, names) for hit in result.hits],
+        metric=values.METRIC_VALUES[result.metric],
+    )
+    if request.explain:
+        message.explain.CopyFrom(_explain(result.explanation, total_ms))
+    return message
+
+
+def _refuse_later(request: pb.SearchRequest) -> None:
+    if request.mode in (pb.MODE_LEXICAL, pb.MODE_HYBRID):
+        raise Unsupported(f"mode: {pb.Mode.Name(request.mode)} is not implemented yet")
+    given = {field.name for field, _ in request.ListFields()}
+    later = [name for name in _LATER if name in given]
+    if later:
+        raise Unsupported(f"{', '.join(later)}: not implemented yet; leave it out")
+
+
+def _check_output_fields(request: pb.SearchRequest) -> None:
+    faults = [
+        FieldViolation(
+            f"output_fields[{place}]",
+            f"{name!r} given; the names that begin with $ are {CONTENT_FIELD} and {ID_FIELD}",
+        )
+        for place, name in enumerate(request.output_fields)
+        if name.startswith("$") and name not in (CONTENT_FIELD, ID_FIELD)
+    ]
+    if faults:
+        raise InvalidRequest(*faults)
+
+
+def _hit(hit: Hit, names: frozenset[str]) -> pb.Hit:
+    message = pb.Hit(id=hit.document_id, score=hit.score)
+    if hit.stored is None:
+        return message
+    document = document_pb2.Document.FromString(hit.stored)
+    if EVERY_ATTRIBUTE in names:
+        message.attributes.CopyFrom(document.attributes)
+    else:
+        message.attributes.CopyFrom(_chosen(document.attributes, names))
+    if CONTENT_FIELD in names and document.HasField("content"):
+        message.content.CopyFrom(document.content)
+    return message
+
+
+def _chosen(attributes: struct_pb2.Struct, names: frozenset[str]) -> struct_pb2.Struct:
+    chosen = struct_pb2.Struct()
+    for name in names & attributes.fields.keys():
+        chosen.fields[name].CopyFrom(attributes.fields[name])
+    return chosen
+
+
+def _explain(explanation: Explanation, total_ms: float) -> pb.Explain:
+    return pb.Explain(
+        encode_ms=explanation.encode_ms,
+        queue_ms=explanation.queue_ms,
+        search_ms=explanation.search_ms,
+        fuse_ms=explanation.fuse_ms,
+        total_ms=total_ms,
+        engine=explanation.engine,
+        index=explanation.index,
+        model=explanation.model,
+        fingerprint=explanation.fingerprint,
+    )

@@ -1,0 +1,168 @@
+"""The encoder as the search service calls it; calls carry deadline, caller and trace on."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+
+from searchmesh.encoder.v1 import encoder_service_pb2 as pb
+from searchmesh.encoder.v1 import encoder_service_pb2_grpc as pb_grpc
+from searchmesh_common import call_context, status
+from searchmesh_common.errors import FieldViolation, Internal, InvalidRequest, ServiceError
+from searchmesh_search.collection_spec import ModelInfo
+from searchmesh_search.convert import values
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from searchmesh_search.content import Content
+    from searchmesh_search.deadline import Deadline
+
+MAX_CONTENTS = 256
+"""Most contents that the encoder takes in one call."""
+
+CALLS_AT_ONCE = 4
+"""Calls that one request of ours has with the encoder at a time: enough to keep it busy while
+answers travel, too few to crowd out others."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedQuery:
+    """A query's vector, and how long it waited in the encoder."""
+
+    vector: np.ndarray
+    """(dimension,) float32, or (dimension / 8,) uint8 of packed bits."""
+    queue_ms: float
+
+
+class EncoderClient:
+    """Calls EncoderService. Raises only our error family; the encoder's own words are kept."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        """channel: stays its maker's to close."""
+        self._stub = pb_grpc.EncoderServiceStub(channel)
+
+    async def get_model(self, name: str, deadline: Deadline) -> ModelInfo:
+        """Raises NotFound for an unknown model, Unavailable when the encoder is away."""
+        try:
+            model = await self._stub.GetModel(
+                pb.GetModelRequest(name=name),
+                timeout=deadline.remaining(),
+                metadata=call_context.outgoing_metadata(),
+            )
+        except grpc.RpcError as error:
+            raise status.from_rpc_error(error) from error
+        return _model_info(model)
+
+    async def encode_documents(
+        self, model: str, fingerprint: str, contents: Sequence[Content], deadline: Deadline
+    ) -> list[np.ndarray | ServiceError]:
+        """A vector, or that content's own error, for each content, however many there are.
+
+        Raises FailedPrecondition when the model no longer has that fingerprint, Unavailable,
+        Overloaded, DeadlineExceeded."""
+        room = asyncio.Semaphore(CALLS_AT_ONCE)
+
+        async def encode(part: Sequence[Content]) -> list[np.ndarray | ServiceError]:
+            async with room:
+                response = await self._encode(
+                    model, fingerprint, part, pb.INPUT_ROLE_DOCUMENT, pb.LANE_BULK, deadline
+                )
+            return [
+                _outcome(one, content)
+                for one, content in zip(response.embeddings, part, strict=True)
+            ]
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(encode(part)) for part in _parts(contents)]
+        except ExceptionGroup as errors:
+            # one request of ours has one reason to fail
+            raise errors.exceptions[0] from errors
+        return list(itertools.chain.from_iterable(task.result() for task in tasks))
+
+    async def encode_query(
+        self, model: str, fingerprint: str, content: Content, deadline: Deadline
+    ) -> EncodedQuery:
+        """The vector of a query.
+
+        Raises InvalidRequest for a content that cannot be encoded, and what `encode_documents`
+        raises."""
+        response = await self._encode(
+            model, fingerprint, [content], pb.INPUT_ROLE_QUERY, pb.LANE_QUERY, deadline
+        )
+        outcome = _outcome(response.embeddings[0], content)
+        if isinstance(outcome, ServiceError):
+            raise outcome
+        return EncodedQuery(outcome, response.timing.queue_ms)
+
+    async def _encode(
+        self,
+        model: str,
+        fingerprint: str,
+        contents: Sequence[Content],
+        role: pb.InputRole.ValueType,
+        lane: pb.Lane.ValueType,
+        deadline: Deadline,
+    ) -> pb.EncodeResponse:
+        request = pb.EncodeRequest(
+            model=model,
+            fingerprint=fingerprint,
+            contents=[values.content_message(one) for one in contents],
+            input_role=role,
+            lane=lane,
+        )
+        try:
+            response = await self._stub.Encode(
+                request,
+                timeout=deadline.remaining(),
+                metadata=call_context.outgoing_metadata(),
+            )
+        except grpc.RpcError as error:
+            raise status.from_rpc_error(error) from error
+        if len(response.embeddings) != len(contents):
+            raise Internal(
+                f"the encoder answered {len(response.embeddings)} of {len(contents)} contents"
+            )
+        return response
+
+
+def _parts(contents: Sequence[Content]) -> list[Sequence[Content]]:
+    """Contents in calls of at most MAX_CONTENTS, nearly equal so that none is left to the last."""
+    calls = max(1, -(-len(contents) // MAX_CONTENTS))
+    size = -(-len(contents) // calls) or 1
+    return [contents[start : start + size] for start in range(0, len(contents), size)]
+
+
+def _model_info(model: pb.Model) -> ModelInfo:
+    return ModelInfo(
+        name=model.name,
+        fingerprint=model.fingerprint,
+        modality=values.MODALITIES[model.modality],
+        space=values.space(model.vector_space),
+    )
+
+
+def _outcome(embedding: pb.Embedding, content: Content) -> np.ndarray | ServiceError:
+    match embedding.WhichOneof("outcome"):
+        case "error":
+            return _renamed(
+                status.from_proto(embedding.error), values.MODALITY_FIELDS[content.modality]
+            )
+        case "vector":
+            return values.vector(embedding.vector, "vector")
+        case _:
+            return Internal("the encoder answered neither a vector nor an error")
+
+
+def _renamed(error: ServiceError, field: str) -> ServiceError:
+    """A content's own error under the name that our caller gave the content by."""
+    if not isinstance(error, InvalidRequest):
+        return error
+    return InvalidRequest(*(FieldViolation(field, one.description) for one in error.violations))

@@ -1,0 +1,73 @@
+"""SearchService: translate, search, translate back."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from searchmesh.search.v1 import search_service_pb2 as pb
+from searchmesh.search.v1 import search_service_pb2_grpc as pb_grpc
+from searchmesh_common.errors import Unsupported
+from searchmesh_search.convert import searches
+from searchmesh_search.deadline import Deadline
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from grpc.aio import ServicerContext
+
+    from searchmesh_search.metrics import SearchMetrics
+    from searchmesh_search.searcher import Searcher
+
+SERVICE: str = pb.DESCRIPTOR.services_by_name["SearchService"].full_name
+
+
+class SearchServicer(pb_grpc.SearchServiceServicer):
+    """Answers queries."""
+
+    def __init__(self, searcher: Searcher, metrics: SearchMetrics) -> None:
+        self._searcher = searcher
+        self._metrics = metrics
+
+    async def Search(
+        self, request: pb.SearchRequest, context: ServicerContext[Any, Any]
+    ) -> pb.SearchResponse:
+        started = time.perf_counter()
+        query = searches.query(request)
+        result = await self._searcher.search(query, Deadline.of_call())
+        self._metrics.searched(result)
+        return searches.response(request, result, (time.perf_counter() - started) * 1000)
+
+    async def BatchSearch(
+        self, request: pb.BatchSearchRequest, context: ServicerContext[Any, Any]
+    ) -> pb.BatchSearchResponse:
+        raise _later("BatchSearch")
+
+    async def Recommend(
+        self, request: pb.RecommendRequest, context: ServicerContext[Any, Any]
+    ) -> pb.RecommendResponse:
+        raise _later("Recommend")
+
+    async def Classify(
+        self, request: pb.ClassifyRequest, context: ServicerContext[Any, Any]
+    ) -> pb.ClassifyResponse:
+        raise _later("Classify")
+
+    async def Answer(
+        self, request: pb.AnswerRequest, context: ServicerContext[Any, Any]
+    ) -> pb.AnswerResponse:
+        raise _later("Answer")
+
+    async def Facets(
+        self, request: pb.FacetsRequest, context: ServicerContext[Any, Any]
+    ) -> pb.FacetsResponse:
+        raise _later("Facets")
+
+    async def Locate(
+        self, request: pb.LocateRequest, context: ServicerContext[Any, Any]
+    ) -> pb.LocateResponse:
+        raise _later("Locate")
+
+
+def _later(method: str) -> Unsupported:
+    return Unsupported(f"{method} is part of the contract but not implemented yet")

@@ -1,0 +1,224 @@
+"""Searcher: a query becomes a vector, the vector its nearest rows, the rows hits."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from searchmesh_common.errors import FailedPrecondition
+from searchmesh_search.document_checks import check_vector
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from searchmesh_search.collection_spec import Collection
+    from searchmesh_search.collections import Collections
+    from searchmesh_search.content import Content
+    from searchmesh_search.content_store import ContentRef
+    from searchmesh_search.deadline import Deadline
+    from searchmesh_search.documents import Documents
+    from searchmesh_search.encoder_client import EncoderClient
+    from searchmesh_search.engine import Engine, EngineHit, Metric
+
+SPARE_ROWS = 8
+"""Rows asked for beyond those wanted: room for ones that a write has just replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    """What to search for; exactly one of content, vector and document_id is set."""
+
+    collection: str
+    content: Content | None = None
+    vector: np.ndarray | None = None
+    document_id: str | None = None
+    limit: int = 10
+    offset: int = 0
+    min_score: float | None = None
+    read_after: bytes = b""
+    """The engine's token of a write that must be seen."""
+    with_documents: bool = True
+    """Whether hits carry what was stored of their documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A document that was found."""
+
+    document_id: str
+    score: float
+    """By the collection's metric; higher is better."""
+    stored: bytes | None
+    """What was stored of the document; None where the query did not ask for it."""
+
+
+@dataclass(slots=True)
+class Explanation:
+    """How an answer came about. Wall time in milliseconds."""
+
+    engine: str = ""
+    index: str = ""
+    model: str = ""
+    fingerprint: str = ""
+    encode_ms: float = 0.0
+    queue_ms: float = 0.0
+    search_ms: float = 0.0
+    fuse_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Hits, best first; of equal scores the smaller id first."""
+
+    hits: Sequence[Hit]
+    metric: Metric
+    explanation: Explanation
+
+
+class Searcher:
+    """Answers searches."""
+
+    def __init__(
+        self,
+        collections: Collections,
+        documents: Documents,
+        engine: Engine,
+        encoder: EncoderClient,
+    ) -> None:
+        self._collections = collections
+        self._documents = documents
+        self._engine = engine
+        self._encoder = encoder
+
+    async def search(self, query: SearchQuery, deadline: Deadline) -> SearchResult:
+        """The documents nearest to a query.
+
+        Raises NotFound for an unknown collection or document, InvalidRequest for a query that
+        cannot be encoded or is no vector of the space, FailedPrecondition for a query of another
+        space, Unavailable, Overloaded, DeadlineExceeded, DataLoss."""
+        collection = await self._collections.get(query.collection, deadline)
+        explanation = self._explanation(collection)
+        vector = await self._vector(collection, query, explanation, deadline)
+        found = await self._nearest(collection, query, vector, explanation, deadline)
+        started = time.perf_counter()
+        hits = await self._hits(query, found)
+        explanation.fuse_ms += _since(started)
+        return SearchResult(hits, collection.space.metric, explanation)
+
+    async def _vector(
+        self,
+        collection: Collection,
+        query: SearchQuery,
+        explanation: Explanation,
+        deadline: Deadline,
+    ) -> np.ndarray:
+        started = time.perf_counter()
+        if query.vector is not None:
+            check_vector(query.vector, collection.space, "vector")
+            return query.vector
+        if query.document_id is not None:
+            vector = await self._documents.vector(collection, query.document_id, deadline)
+            explanation.search_ms += _since(started)
+            return vector
+        assert query.content is not None
+        model = _model_for(collection, query.content)
+        encoded = await self._encoder.encode_query(
+            model, collection.fingerprint, query.content, deadline
+        )
+        explanation.model, explanation.fingerprint = model, collection.fingerprint
+        explanation.encode_ms, explanation.queue_ms = _since(started), encoded.queue_ms
+        return encoded.vector
+
+    async def _nearest(
+        self,
+        collection: Collection,
+        query: SearchQuery,
+        vector: np.ndarray,
+        explanation: Explanation,
+        deadline: Deadline,
+    ) -> list[tuple[EngineHit, ContentRef]]:
+        """Rows of the page that was asked for, each with its content: those that readers may see.
+
+        The engine may still hold what was replaced or deleted a moment ago, so it is asked for
+        more until the page is full or there is nothing more."""
+        wanted = query.offset + query.limit
+        most = self._engine.capabilities.max_limit
+        rows = min(wanted + SPARE_ROWS, most)
+        while True:
+            started = time.perf_counter()
+            (near,) = await self._engine.search(
+                collection.physical,
+                vector[None],
+                rows,
+                deadline.remaining(),
+                read_after=query.read_after,
+            )
+            explanation.search_ms += _since(started)
+            started = time.perf_counter()
+            good = [hit for hit in near if query.min_score is None or hit.score >= query.min_score]
+            visible = await self._visible(collection, query, good, deadline)
+            explanation.fuse_ms += _since(started)
+            if len(visible) >= wanted or len(good) < rows or rows == most:
+                return visible[query.offset : wanted]
+            rows = min(rows * 2, most)
+
+    async def _visible(
+        self,
+        collection: Collection,
+        query: SearchQuery,
+        near: Sequence[EngineHit],
+        deadline: Deadline,
+    ) -> list[tuple[EngineHit, ContentRef]]:
+        current = await self._documents.current(
+            collection, [(hit.document_id, hit.generation) for hit in near], deadline
+        )
+        visible = [
+            (hit, current[hit.document_id, hit.generation])
+            for hit in near
+            if (hit.document_id, hit.generation) in current and hit.document_id != query.document_id
+        ]
+        return sorted(visible, key=lambda pair: (-pair[0].score, pair[0].document_id))
+
+    async def _hits(
+        self, query: SearchQuery, found: Sequence[tuple[EngineHit, ContentRef]]
+    ) -> list[Hit]:
+        if not query.with_documents:
+            return [Hit(row.document_id, row.score, None) for row, _ in found]
+        stored = await self._documents.stored([content for _, content in found])
+        return [
+            Hit(row.document_id, row.score, document)
+            for (row, _), document in zip(found, stored, strict=True)
+        ]
+
+    def _explanation(self, collection: Collection) -> Explanation:
+        capabilities = self._engine.capabilities
+        return Explanation(
+            engine=f"{capabilities.name} {capabilities.version}", index=collection.spec.index.type
+        )
+
+
+def _model_for(collection: Collection, content: Content) -> str:
+    """The collection's model, if it reads such a content."""
+    if collection.model is None:
+        raise FailedPrecondition(
+            "NO_MODEL",
+            f"collection {collection.name!r} has no model to encode with; search by vector or by "
+            "document_id",
+            {"collection": collection.name},
+        )
+    if content.modality is not collection.modality:
+        assert collection.modality is not None
+        raise FailedPrecondition(
+            "MODALITY_MISMATCH",
+            f"the query is {content.modality.value}, the model {collection.model} of collection "
+            f"{collection.name!r} reads {collection.modality.value}",
+            {"collection": collection.name, "modality": collection.modality.value},
+        )
+    return collection.model
+
+
+def _since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000
