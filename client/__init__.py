@@ -1,1 +1,155 @@
-"""Client of the search mesh: calls both services, and carries the generated stubs."""
+"""Client of the search mesh: calls both services, and carries the generated stubs.
+
+    from searchmesh import Client, Document
+
+    with Client() as mesh:
+        mesh.create_collection("notes", model="all-minilm-l6-v2")
+        mesh.upsert("notes", [Document("1", "Milk, bread and apples.")])
+        for hit in mesh.search("notes", "groceries"):
+            print(hit.score, hit.id)
+
+`AsyncClient` has the same methods, awaited. Every error that they raise is a `ServiceError`, see
+`searchmesh.errors`. Importing this package loads nothing; the first use of a name does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from searchmesh.async_client import AsyncClient
+    from searchmesh.client import Client
+    from searchmesh.connection import Connection, Service
+    from searchmesh.contents import Audio, Content, Image, NucleotideSequence, Smiles, Video
+    from searchmesh.errors import ServiceError
+    from searchmesh.request_ids import request_id
+    from searchmesh.resources import (
+        Collection,
+        Document,
+        Field,
+        FieldType,
+        Index,
+        IndexType,
+        Lane,
+        Metric,
+        Modality,
+        Model,
+        ModelState,
+        Role,
+        VectorKind,
+        VectorSpace,
+    )
+    from searchmesh.results import (
+        DeleteResult,
+        Embedding,
+        EncodeResult,
+        Explain,
+        Health,
+        Hit,
+        SearchResult,
+        Timing,
+        UpsertBatch,
+        UpsertFailure,
+        UpsertResult,
+        UpsertSummary,
+    )
+    from searchmesh.retries import RetryPolicy
+
+__all__ = [
+    "AsyncClient",
+    "Audio",
+    "Client",
+    "Collection",
+    "Connection",
+    "Content",
+    "DeleteResult",
+    "Document",
+    "Embedding",
+    "EncodeResult",
+    "Explain",
+    "Field",
+    "FieldType",
+    "Health",
+    "Hit",
+    "Image",
+    "Index",
+    "IndexType",
+    "Lane",
+    "Metric",
+    "Modality",
+    "Model",
+    "ModelState",
+    "NucleotideSequence",
+    "RetryPolicy",
+    "Role",
+    "SearchResult",
+    "Service",
+    "ServiceError",
+    "Smiles",
+    "Timing",
+    "UpsertBatch",
+    "UpsertFailure",
+    "UpsertResult",
+    "UpsertSummary",
+    "VectorKind",
+    "VectorSpace",
+    "Video",
+    "request_id",
+]
+
+# which module each is in
+_HOMES = {
+    "AsyncClient": "async_client",
+    "Audio": "contents",
+    "Client": "client",
+    "Collection": "resources",
+    "Connection": "connection",
+    "Content": "contents",
+    "DeleteResult": "results",
+    "Document": "resources",
+    "Embedding": "results",
+    "EncodeResult": "results",
+    "Explain": "results",
+    "Field": "resources",
+    "FieldType": "resources",
+    "Health": "results",
+    "Hit": "results",
+    "Image": "contents",
+    "Index": "resources",
+    "IndexType": "resources",
+    "Lane": "resources",
+    "Metric": "resources",
+    "Modality": "resources",
+    "Model": "resources",
+    "ModelState": "resources",
+    "NucleotideSequence": "contents",
+    "RetryPolicy": "retries",
+    "Role": "resources",
+    "SearchResult": "results",
+    "Service": "connection",
+    "ServiceError": "errors",
+    "Smiles": "contents",
+    "Timing": "results",
+    "UpsertBatch": "results",
+    "UpsertFailure": "results",
+    "UpsertResult": "results",
+    "UpsertSummary": "results",
+    "VectorKind": "resources",
+    "VectorSpace": "resources",
+    "Video": "contents",
+    "request_id": "request_ids",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name where it is first used, so that importing a stub loads only the stub."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,193 @@
+"""The asyncio client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from searchmesh import batches
+from searchmesh.attempts import Attempts
+from searchmesh.calls import collections as collection_calls
+from searchmesh.calls import documents as document_calls
+from searchmesh.calls import encoder as encoder_calls
+from searchmesh.calls import health as health_calls
+from searchmesh.calls import search as search_calls
+from searchmesh.connection import Connection, Service
+from searchmesh.errors import ServiceError
+from searchmesh.rpc import described_by
+from searchmesh_common import channels
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from types import TracebackType
+
+    import grpc
+
+    from searchmesh.resources import Document
+    from searchmesh.results import UpsertBatch, UpsertSummary
+    from searchmesh.rpc import Call, Pages, Rpc
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def _unary(
+    describe: Callable[Parameters, Call[Result]],
+) -> Callable[Concatenate[AsyncClient, Parameters], Awaitable[Result]]:
+    """The method that makes the call which `describe` describes."""
+
+    @described_by(describe, "Awaitable[{}]")
+    async def method(
+        self: AsyncClient, /, *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Result:
+        return await self.run(describe(*args, **kwargs))
+
+    return method
+
+
+def _listing(
+    describe: Callable[Parameters, Pages[Result]],
+) -> Callable[Concatenate[AsyncClient, Parameters], AsyncIterator[Result]]:
+    """The method that iterates over the pages which `describe` describes, fetched as needed."""
+
+    @described_by(describe, "AsyncIterator[{}]")
+    def method(
+        self: AsyncClient, /, *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> AsyncIterator[Result]:
+        return self._items(describe(*args, **kwargs))
+
+    return method
+
+
+class AsyncClient:
+    """Calls both services from one event loop; the methods are those of `Client`, awaited.
+
+        async with AsyncClient() as mesh:
+            result = await mesh.search("notes", "groceries", limit=3)
+            names = [collection.name async for collection in mesh.list_collections()]
+
+    To be made inside the event loop. Cancelling a task cancels its call.
+    """
+
+    encode = _unary(encoder_calls.encode)
+    get_model = _unary(encoder_calls.get_model)
+    list_models = _listing(encoder_calls.list_models)
+    create_collection = _unary(collection_calls.create_collection)
+    get_collection = _unary(collection_calls.get_collection)
+    list_collections = _listing(collection_calls.list_collections)
+    delete_collection = _unary(collection_calls.delete_collection)
+    upsert_documents = _unary(document_calls.upsert_documents)
+    get_document = _unary(document_calls.get_document)
+    list_documents = _listing(document_calls.list_documents)
+    delete_documents = _unary(document_calls.delete_documents)
+    count_documents = _unary(document_calls.count_documents)
+    search = _unary(search_calls.search)
+    health = _unary(health_calls.health)
+
+    def __init__(self, connection: Connection | None = None) -> None:
+        """connection: by default both services on this machine at their usual ports."""
+        self.connection = connection or Connection()
+        self._channels = {
+            service: channels.aio_channel(self.connection.target(service)) for service in Service
+        }
+        self._stubs: dict[Rpc[Any], grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {}
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Disconnect. Calls in flight fail."""
+        for channel in self._channels.values():
+            await channel.close()
+
+    async def upsert(
+        self,
+        collection: str,
+        documents: Iterable[Document],
+        *,
+        batch_size: int = batches.DEFAULT_BATCH_SIZE,
+        parallel: int = 1,
+        progress: Callable[[int], None] | None = None,
+        timeout: float | None = None,
+    ) -> UpsertSummary:
+        """As `Client.upsert`. `documents` is iterated over on the event loop."""
+        total = batches.Summing(in_order=parallel == 1)
+        async for batch in self.upsert_batches(
+            collection, documents, batch_size=batch_size, parallel=parallel, timeout=timeout
+        ):
+            done = total.add(batch)
+            if progress:
+                progress(done)
+        return total.summary()
+
+    async def upsert_batches(
+        self,
+        collection: str,
+        documents: Iterable[Document],
+        *,
+        batch_size: int = batches.DEFAULT_BATCH_SIZE,
+        parallel: int = 1,
+        timeout: float | None = None,
+    ) -> AsyncIterator[UpsertBatch]:
+        """As `Client.upsert_batches`. `documents` is iterated over on the event loop."""
+
+        async def write(batch: batches.Batch) -> UpsertBatch:
+            if not batch.messages:
+                return batch.outcome(None)
+            call = document_calls.upsert_messages(collection, batch.messages, timeout=timeout)
+            answer: UpsertBatch = await self.run(call)
+            return batch.outcome(answer)
+
+        in_flight: deque[asyncio.Task[UpsertBatch]] = deque()
+        try:
+            for batch in batches.batches(documents, batch_size):
+                if len(in_flight) == parallel:
+                    yield await in_flight.popleft()
+                in_flight.append(asyncio.create_task(write(batch)))
+            while in_flight:
+                yield await in_flight.popleft()
+        finally:
+            for task in in_flight:
+                task.cancel()
+            await asyncio.gather(*in_flight, return_exceptions=True)
+
+    async def run(self, call: Call[Result]) -> Result:
+        """Make a call that `searchmesh.calls` describes, again where that helps."""
+        attempts = Attempts(call, self.connection)
+        while True:
+            try:
+                with attempts.translating():
+                    return call.read(await self._stub(call.rpc)(call.request, **attempts.begin()))
+            except ServiceError as error:
+                pause = attempts.pause_after(error)
+                if pause is None:
+                    raise
+            await asyncio.sleep(pause)
+
+    async def _items(self, pages: Pages[Result]) -> AsyncIterator[Result]:
+        token = ""
+        while True:
+            page = await self.run(pages.page(token))
+            for item in page.items:
+                yield item
+            token = page.next_token
+            if not token:
+                return
+
+    def _stub(self, rpc: Rpc[Any]) -> grpc.aio.UnaryUnaryMultiCallable[Any, Any]:
+        if rpc not in self._stubs:
+            self._stubs[rpc] = self._channels[rpc.service].unary_unary(
+                rpc.path,
+                request_serializer=lambda message: message.SerializeToString(),
+                response_deserializer=rpc.response.FromString,
+            )
+        return self._stubs[rpc]

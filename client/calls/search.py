@@ -1,0 +1,74 @@
+"""What is searched for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from searchmesh import convert
+from searchmesh.errors import InvalidRequest
+from searchmesh.rpc import Call, Rpc
+from searchmesh.search.v1 import search_service_pb2
+from searchmesh.vectors import VectorLike, vector_to
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from searchmesh.contents import Content
+    from searchmesh.results import SearchResult
+
+_SEARCH = Rpc.of(
+    search_service_pb2.DESCRIPTOR, "SearchService.Search", search_service_pb2.SearchResponse
+)
+
+_SEARCH_TIMEOUT = 10.0
+
+
+def search(
+    collection: str,
+    query: Content | None = None,
+    *,
+    vector: VectorLike | None = None,
+    document_id: str | None = None,
+    limit: int = 10,
+    offset: int = 0,
+    output_fields: Sequence[str] = (),
+    min_score: float | None = None,
+    read_after: str = "",
+    explain: bool = False,
+    timeout: float | None = None,
+) -> Call[SearchResult]:
+    """Find the documents nearest to a query, best first.
+
+    query, vector, document_id: exactly one. A content (a str is a text), which the collection's
+        model encodes; a vector of the collection's space; or a stored document, which is itself no
+        hit.
+    limit: 1 to 1000 hits. offset: 0 to 10000 best hits to pass over.
+    output_fields: names of attributes, `*` for every attribute, `$content` for the content, `$id`
+        for nothing more. Default: every attribute.
+    read_after: a `write_token` whose write must be seen.
+    """
+    if sum(given is not None for given in (query, vector, document_id)) != 1:
+        raise InvalidRequest.of("query", "give exactly one of query, vector and document_id")
+    request = search_service_pb2.SearchRequest(
+        collection=collection,
+        vector=None if vector is None else vector_to(vector, "vector"),
+        limit=limit,
+        offset=offset,
+        output_fields=output_fields,
+        min_score=min_score,
+        read_after=read_after,
+        explain=explain,
+    )
+    if document_id is not None:
+        request.document_id = document_id
+    if query is not None:
+        _set_content(request, query)
+    return Call(_SEARCH, request, convert.search_result_from, _SEARCH_TIMEOUT, timeout)
+
+
+def _set_content(request: search_service_pb2.SearchRequest, query: Content) -> None:
+    """The request's query has the kinds of a content under the same names."""
+    content = convert.content_to(query, "query")
+    kind = content.WhichOneof("content")
+    assert kind is not None
+    setattr(request, kind, getattr(content, kind))

@@ -1,0 +1,201 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+import contextvars
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from searchmesh import batches
+from searchmesh.attempts import Attempts
+from searchmesh.calls import collections as collection_calls
+from searchmesh.calls import documents as document_calls
+from searchmesh.calls import encoder as encoder_calls
+from searchmesh.calls import health as health_calls
+from searchmesh.calls import search as search_calls
+from searchmesh.connection import Connection, Service
+from searchmesh.errors import ServiceError
+from searchmesh.rpc import described_by
+from searchmesh_common import channels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+
+    import grpc
+
+    from searchmesh.resources import Document
+    from searchmesh.results import UpsertBatch, UpsertSummary
+    from searchmesh.rpc import Call, Pages, Rpc
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def _unary(
+    describe: Callable[Parameters, Call[Result]],
+) -> Callable[Concatenate[Client, Parameters], Result]:
+    """The method that makes the call which `describe` describes."""
+
+    @described_by(describe, "{}")
+    def method(self: Client, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        return self.run(describe(*args, **kwargs))
+
+    return method
+
+
+def _listing(
+    describe: Callable[Parameters, Pages[Result]],
+) -> Callable[Concatenate[Client, Parameters], Iterator[Result]]:
+    """The method that iterates over the pages which `describe` describes, fetched as needed."""
+
+    @described_by(describe, "Iterator[{}]")
+    def method(
+        self: Client, /, *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Iterator[Result]:
+        return self._items(describe(*args, **kwargs))
+
+    return method
+
+
+class Client:
+    """Calls both services and blocks until they answer; may be used from any number of threads.
+
+        with Client(Connection(search="search:50052")) as mesh:
+            result = mesh.search("notes", "groceries", limit=3)
+
+    Connects on the first call. A call that the service is too busy or not ready for is repeated
+    within its timeout. Errors: see `searchmesh.errors`.
+    """
+
+    encode = _unary(encoder_calls.encode)
+    get_model = _unary(encoder_calls.get_model)
+    list_models = _listing(encoder_calls.list_models)
+    create_collection = _unary(collection_calls.create_collection)
+    get_collection = _unary(collection_calls.get_collection)
+    list_collections = _listing(collection_calls.list_collections)
+    delete_collection = _unary(collection_calls.delete_collection)
+    upsert_documents = _unary(document_calls.upsert_documents)
+    get_document = _unary(document_calls.get_document)
+    list_documents = _listing(document_calls.list_documents)
+    delete_documents = _unary(document_calls.delete_documents)
+    count_documents = _unary(document_calls.count_documents)
+    search = _unary(search_calls.search)
+    health = _unary(health_calls.health)
+
+    def __init__(self, connection: Connection | None = None) -> None:
+        """connection: by default both services on this machine at their usual ports."""
+        self.connection = connection or Connection()
+        self._channels = {
+            service: channels.channel(self.connection.target(service)) for service in Service
+        }
+        self._stubs: dict[Rpc[Any], grpc.UnaryUnaryMultiCallable[Any, Any]] = {}
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Disconnect. Calls in flight fail."""
+        for channel in self._channels.values():
+            channel.close()
+
+    def upsert(
+        self,
+        collection: str,
+        documents: Iterable[Document],
+        *,
+        batch_size: int = batches.DEFAULT_BATCH_SIZE,
+        parallel: int = 1,
+        progress: Callable[[int], None] | None = None,
+        timeout: float | None = None,
+    ) -> UpsertSummary:
+        """Write any number of documents, in calls of at most `batch_size`.
+
+        parallel: calls in flight at once; 2 keep an encoder busy while documents are stored.
+        progress: called after every answer with the documents that are done.
+        timeout: seconds for each call.
+        Raises at the first call that fails as a whole; what was answered before stays written.
+        """
+        total = batches.Summing(in_order=parallel == 1)
+        for batch in self.upsert_batches(
+            collection, documents, batch_size=batch_size, parallel=parallel, timeout=timeout
+        ):
+            done = total.add(batch)
+            if progress:
+                progress(done)
+        return total.summary()
+
+    def upsert_batches(
+        self,
+        collection: str,
+        documents: Iterable[Document],
+        *,
+        batch_size: int = batches.DEFAULT_BATCH_SIZE,
+        parallel: int = 1,
+        timeout: float | None = None,
+    ) -> Iterator[UpsertBatch]:
+        """As `upsert`, yielding each call's outcome in order: for more documents than memory.
+
+        Of `documents`, no more than `parallel` + 1 batches are held. Where an id occurs twice
+        within as many batches, either may win.
+        """
+
+        def write(batch: batches.Batch) -> UpsertBatch:
+            if not batch.messages:
+                return batch.outcome(None)
+            call = document_calls.upsert_messages(collection, batch.messages, timeout=timeout)
+            answer: UpsertBatch = self.run(call)
+            return batch.outcome(answer)
+
+        workers = ThreadPoolExecutor(parallel, thread_name_prefix="searchmesh-upsert")
+        in_flight: deque[Future[UpsertBatch]] = deque()
+        try:
+            for batch in batches.batches(documents, batch_size):
+                if len(in_flight) == parallel:
+                    yield in_flight.popleft().result()
+                in_flight.append(workers.submit(contextvars.copy_context().run, write, batch))
+            while in_flight:
+                yield in_flight.popleft().result()
+        finally:
+            workers.shutdown(wait=False, cancel_futures=True)
+
+    def run(self, call: Call[Result]) -> Result:
+        """Make a call that `searchmesh.calls` describes, again where that helps."""
+        attempts = Attempts(call, self.connection)
+        while True:
+            try:
+                with attempts.translating():
+                    return call.read(self._stub(call.rpc)(call.request, **attempts.begin()))
+            except ServiceError as error:
+                pause = attempts.pause_after(error)
+                if pause is None:
+                    raise
+            time.sleep(pause)
+
+    def _items(self, pages: Pages[Result]) -> Iterator[Result]:
+        token = ""
+        while True:
+            page = self.run(pages.page(token))
+            yield from page.items
+            token = page.next_token
+            if not token:
+                return
+
+    def _stub(self, rpc: Rpc[Any]) -> grpc.UnaryUnaryMultiCallable[Any, Any]:
+        if rpc not in self._stubs:
+            self._stubs[rpc] = self._channels[rpc.service].unary_unary(
+                rpc.path,
+                request_serializer=lambda message: message.SerializeToString(),
+                response_deserializer=rpc.response.FromString,
+            )
+        return self._stubs[rpc]

@@ -1,0 +1,78 @@
+"""Where the services are and how to talk to them."""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from searchmesh.errors import InvalidRequest
+from searchmesh.retries import RetryPolicy
+from searchmesh_common.call_context import CALLER_KEY, REQUEST_ID_KEY
+from searchmesh_common.channels import Credentials, Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEFAULT_ENCODER = "localhost:50051"
+DEFAULT_SEARCH = "localhost:50052"
+
+_METADATA_NAME = re.compile(r"[\x21-\x7e]{0,128}")
+
+
+class Service(enum.StrEnum):
+    """One of the mesh's two services."""
+
+    ENCODER = "encoder"
+    SEARCH = "search"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """Where the services are and how to talk to them. Connects on the first call."""
+
+    encoder: str = DEFAULT_ENCODER
+    """The encoder's address: `host:port`, or `dns:///host:port` to balance over its replicas."""
+
+    search: str = DEFAULT_SEARCH
+    """The search service's address, likewise."""
+
+    tls: bool = False
+    """Whether to talk TLS. `ca` and `token` imply it."""
+
+    ca: Path | None = None
+    """PEM file with the authorities to trust. Default: the system's."""
+
+    token: str | None = field(default=None, repr=False)
+    """Bearer token that every call carries; only ever sent over TLS."""
+
+    caller: str = ""
+    """Names the calling system to the services, for fair sharing and logs: at most 128 visible
+    ASCII characters."""
+
+    timeout: float | None = None
+    """Seconds that a call may take, retries included. Default: each method's own."""
+
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
+
+    max_message_bytes: int = 64 * 1024 * 1024
+    """Largest message sent or received, as the servers' setting of that name."""
+
+    def __post_init__(self) -> None:
+        if not _METADATA_NAME.fullmatch(self.caller):
+            raise InvalidRequest.of("caller", "must be at most 128 visible ASCII characters")
+
+    def address(self, service: Service) -> str:
+        return self.encoder if service is Service.ENCODER else self.search
+
+    def target(self, service: Service) -> Target:
+        """What the channel factory takes."""
+        secure = self.tls or self.ca is not None or self.token is not None
+        credentials = Credentials(ca=self.ca, token=self.token) if secure else None
+        return Target(self.address(service), credentials, max_message_bytes=self.max_message_bytes)
+
+    def metadata(self, request_id: str) -> tuple[tuple[str, str], ...]:
+        """What every call carries beside its request."""
+        carried = ((REQUEST_ID_KEY, request_id), (CALLER_KEY, self.caller))
+        return tuple((key, value) for key, value in carried if value)

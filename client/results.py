@@ -1,0 +1,174 @@
+"""What calls answer, as plain immutable values."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from searchmesh.contents import Content
+    from searchmesh.errors import ServiceError
+    from searchmesh.resources import Metric
+
+
+class Health(enum.StrEnum):
+    """What a service says of itself."""
+
+    UNKNOWN = "UNKNOWN"
+    SERVING = "SERVING"
+    NOT_SERVING = "NOT_SERVING"
+    SERVICE_UNKNOWN = "SERVICE_UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the time of a call to the encoder went, in milliseconds, as the encoder saw it."""
+
+    preprocess_ms: float
+    queue_ms: float
+    compute_ms: float
+    total_ms: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """What became of one content: a vector or an error."""
+
+    vector: np.ndarray | None = field(repr=False)
+    """(dimension,) float32, or (dimension / 8,) uint8 for a binary model; None beside an error."""
+    error: ServiceError | None
+    tokens: int
+    """Units of the model's input that were encoded."""
+    original_tokens: int
+    """Units before truncation."""
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodeResult:
+    """Embeddings of contents, in the order given."""
+
+    model: str
+    fingerprint: str
+    dimension: int
+    embeddings: Sequence[Embedding]
+    timing: Timing
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """(contents, dimension) float32; raises the first content's error where there is one."""
+        rows = []
+        for embedding in self.embeddings:
+            if embedding.error:
+                raise embedding.error
+            rows.append(embedding.vector)
+        return np.stack([row for row in rows if row is not None])
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A document that was found."""
+
+    id: str
+    score: float
+    """Higher is better, always, in the result's metric."""
+    attributes: Mapping[str, Any]
+    """Those that `output_fields` asked for."""
+    content: Content | None
+    """Where `output_fields` asked for `$content`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explain:
+    """How an answer came about; times in milliseconds, as the search service saw them."""
+
+    encode_ms: float
+    """Call to the encoder."""
+    queue_ms: float
+    """Of that, waiting for a free worker."""
+    search_ms: float
+    """Calls to the engine."""
+    fuse_ms: float
+    """Joining and ordering lists, and reading documents."""
+    total_ms: float
+    engine: str
+    index: str
+    model: str
+    fingerprint: str
+    cache: bool
+    """Whether the query's vector came from a cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Hits, best first."""
+
+    hits: Sequence[Hit]
+    metric: Metric
+    partial: bool
+    explain: Explain | None
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertResult:
+    """What became of one document."""
+
+    id: str
+    error: ServiceError | None
+    """None when it is stored and searchable."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertBatch:
+    """What became of the documents of one call."""
+
+    results: Sequence[UpsertResult]
+    """In the order given."""
+    write_token: str
+    """For `read_after`. Empty when nothing was stored."""
+
+    @property
+    def stored_count(self) -> int:
+        return sum(result.error is None for result in self.results)
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertFailure:
+    """A document that was not stored."""
+
+    position: int
+    """Its place among all documents given, from 0."""
+    id: str
+    error: ServiceError
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertSummary:
+    """What became of all documents of an `upsert`."""
+
+    stored_count: int
+    failures: Sequence[UpsertFailure]
+    write_token: str
+    """For `read_after`: every write of this upsert. Empty when nothing was stored, and when calls
+    ran in parallel, whose order nobody knows; they are searchable all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteResult:
+    """What a deletion did."""
+
+    deleted_count: int
+    """Documents that were there and are deleted."""
+    write_token: str
+    """For `read_after`. Empty when nothing was deleted."""

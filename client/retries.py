@@ -1,0 +1,38 @@
+"""When a failed call is made again.
+
+Every call of this client may be: reads change nothing, an upsert replaces by id, and creations and
+deletions carry a `request_id` that the service knows again. The channel itself repeats a call that
+never reached a server; here is what needs the server's word.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from searchmesh.errors import Overloaded, ServiceError, Unavailable, Unreachable
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how patiently to repeat a call that a service was too busy or not ready for."""
+
+    most_attempts: int = 4
+    """Attempts in all; 1 never repeats."""
+
+    most_pause_seconds: float = 10.0
+    """A service that asks for a longer pause is not asked again."""
+
+    def pause_after(self, error: ServiceError, attempts_made: int) -> float | None:
+        """Seconds to wait before the next attempt; None where there must be none.
+
+        At least what the service asked for, doubled with each attempt, and up to a quarter more so
+        that callers who were refused together do not return together.
+        """
+        if not isinstance(error, Overloaded | Unavailable) or isinstance(error, Unreachable):
+            return None
+        asked = error.retry_after_seconds
+        if attempts_made >= self.most_attempts or asked > self.most_pause_seconds:
+            return None
+        grown = min(asked * 2.0 ** (attempts_made - 1), self.most_pause_seconds)
+        return grown * random.uniform(1.0, 1.25)  # noqa: S311 - no secret
