@@ -144,11 +144,11 @@ class Server:
         health_port = metrics_port = None
         if self._settings.metrics_listen:
             metrics = MetricsServer(self._registry, self._settings.metrics_listen)
-            resources.callback(metrics.close)
+            resources.push_async_callback(asyncio.to_thread, metrics.close)
             metrics_port = metrics.port
         if self._settings.health_listen:
             probes = ProbeServer(self.health, self._settings.health_listen)
-            resources.callback(probes.close)
+            resources.push_async_callback(asyncio.to_thread, probes.close)
             health_port = probes.port
         await resources.enter_async_context(self.health.checking())
         await self._grpc.start()

@@ -53,8 +53,9 @@ def _field_violation(violation: protovalidate.Violation) -> FieldViolation:
     rule_id = proto.rule_id
     describe = _SENTENCES.get(rule_id) or _SENTENCES.get(rule_id.partition(".")[2])
     # a rule written in CEL carries a sentence of its own; so do rules not in the table
-    is_custom = proto.rule is None or proto.rule.elements[-1].field_name == "cel"
-    if describe is None or is_custom:
+    if proto.rule is None and rule_id == "required":
+        description = "required: set one of its fields"  # a oneof, whose rule has no path
+    elif describe is None or proto.rule is None or proto.rule.elements[-1].field_name == "cel":
         description = _plain(proto.message or f"breaks the rule {rule_id}")
     else:
         description = describe(violation.field_value, violation.rule_value, proto.message)

@@ -135,7 +135,8 @@ class EchoClient:
 
 def quick_settings(**changes: Any) -> ServerSettings:
     """Settings of a server that does not wait when it ends."""
-    return ServerSettings(**{"drain_seconds": 0.0, "stream_grace_seconds": 0.05, **changes})
+    quick = {"drain_seconds": 0.0, "stream_grace_seconds": 0.05, "metrics_listen": ""}
+    return ServerSettings(**{**quick, **changes})
 
 
 class Echo:
