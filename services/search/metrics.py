@@ -1,0 +1,58 @@
+"""Every metric of the search service beyond those of its calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Histogram
+
+from searchmesh_common.metrics import SECONDS_BUCKETS
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from searchmesh_search.documents import UpsertResult
+    from searchmesh_search.searcher import SearchResult
+
+
+class SearchMetrics:
+    """Every metric of the search service beyond those of its calls."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._stage_seconds = Histogram(
+            "search_stage_seconds",
+            "Time that a search spent in a stage: encode (the call to the encoder), engine (calls "
+            "to the engine), fuse (checking and reading documents), in seconds.",
+            ("stage",),
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+        self._hits = Counter("search_hits_total", "Hits that searches answered.", registry=registry)
+        self._written = Counter(
+            "search_documents_written_total",
+            "Documents that upserts were given, by outcome: stored or refused.",
+            ("outcome",),
+            registry=registry,
+        )
+        self._deleted = Counter(
+            "search_documents_deleted_total", "Documents that were deleted.", registry=registry
+        )
+
+    def searched(self, result: SearchResult) -> None:
+        """Count a search that was answered."""
+        explanation = result.explanation
+        if explanation.model:
+            self._stage_seconds.labels("encode").observe(explanation.encode_ms / 1000)
+        self._stage_seconds.labels("engine").observe(explanation.search_ms / 1000)
+        self._stage_seconds.labels("fuse").observe(explanation.fuse_ms / 1000)
+        self._hits.inc(len(result.hits))
+
+    def upserted(self, result: UpsertResult) -> None:
+        """Count the documents of an upsert."""
+        refused = sum(error is not None for error in result.errors)
+        self._written.labels("refused").inc(refused)
+        self._written.labels("stored").inc(len(result.errors) - refused)
+
+    def deleted(self, count: int) -> None:
+        """Count deleted documents."""
+        self._deleted.inc(count)

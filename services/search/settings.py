@@ -1,0 +1,79 @@
+"""SearchSettings: every knob of the search service, its unit and its default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from searchmesh_common.server_settings import ServerSettings
+from searchmesh_common.settings import setting
+
+PREFIX = "SEARCH_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings(ServerSettings):
+    """Every knob of the search service, its unit and its default."""
+
+    listen: str = "127.0.0.1:50052"
+    """Address that serves gRPC, as host:port. Port 0 takes a free one, [::] or 0.0.0.0 every
+    interface."""
+
+    metrics_listen: str = "127.0.0.1:9102"
+    """Address that serves Prometheus metrics over HTTP at /metrics, as host:port. Empty: not
+    served."""
+
+    health_listen: str = "127.0.0.1:50062"
+    """Address that serves grpc.health.v1 alone, without TLS and on a thread of its own, for probes.
+    Empty: not served."""
+
+    home: Path = field(default=Path(".searchmesh"), metadata=setting(env="SEARCHMESH_HOME"))
+    """Folder that holds all state that no other setting puts elsewhere."""
+
+    encoder: str = "127.0.0.1:50051"
+    """The encoder's address, as gRPC takes it: host:port, or dns:///host:port to balance over all
+    replicas behind the name."""
+
+    encoder_tls: bool = False
+    """Whether the encoder is called over TLS."""
+
+    encoder_ca: Path | None = None
+    """PEM file with the authorities to trust for the encoder's certificate; the system's where
+    there is none. Needs encoder_tls."""
+
+    encoder_token_file: Path | None = None
+    """File with the bearer token for the encoder. Needs encoder_tls."""
+
+    engine: str = ""
+    """The vector engine: http://host:19530 of a Milvus server, or the path of the embedded engine's
+    file. Empty: engine/milvus.db under the home folder."""
+
+    engine_token: str = ""
+    """What a Milvus server asks for, as user:password or an API key."""
+
+    journal: str = ""
+    """The journal's database: sqlite:/// and a path. Empty: journal.db under the home folder."""
+
+    contents: Path | None = None
+    """Folder of the content store. Empty: contents under the home folder."""
+
+    health_interval_seconds: float = field(default=2.0, metadata=setting(minimum=0.05, maximum=300))
+    """Time between two probes of the engine, the journal and the encoder, in seconds."""
+
+    health_timeout_seconds: float = field(default=2.0, metadata=setting(minimum=0.05, maximum=300))
+    """Time after which a probe counts as failed, in seconds."""
+
+    @property
+    def engine_uri(self) -> str:
+        """Where the engine is."""
+        return self.engine or str(self.home / "engine" / "milvus.db")
+
+    @property
+    def journal_url(self) -> str:
+        """Where the journal is."""
+        return self.journal or f"sqlite:///{(self.home / 'journal.db').absolute()}"
+
+    @property
+    def contents_folder(self) -> Path:
+        """Where the content store is."""
+        return self.contents or self.home / "contents"
