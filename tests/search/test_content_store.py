@@ -1,0 +1,146 @@
+import asyncio
+import errno
+import os
+import resource
+
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from searchmesh_common.errors import DataLoss, DeadlineExceeded, Unavailable
+from searchmesh_search.content_store import SUFFIX, ContentRef, ContentStore, pack_path
+from searchmesh_search.deadline import Deadline
+
+from .stack import soon
+
+
+@pytest.fixture
+async def store(tmp_path):
+    store = ContentStore(tmp_path)
+    await store.open()
+    yield store
+    await store.close()
+
+
+def packs(folder):
+    return sorted(folder.glob(f"*/*{SUFFIX}"))
+
+
+async def test_what_was_put_is_got_in_any_order(store):
+    payloads = [b"", b"one", b"\x00" * 100_000, "ünï".encode()]
+    refs = await store.put(payloads, soon())
+    assert await store.get(refs) == payloads
+    assert await store.get(refs[::-1]) == payloads[::-1]
+    assert await store.put([], soon()) == []
+
+
+async def test_a_store_opened_anew_reads_the_packs_of_before_and_appends_to_its_own(tmp_path):
+    refs = []
+    for payload in (b"first", b"second"):
+        store = ContentStore(tmp_path)
+        await store.open()
+        refs += await store.put([payload], soon())
+        assert await store.get(refs) == [b"first", b"second"][: len(refs)]
+        await store.close()
+        await store.close()
+    assert len(packs(tmp_path)) == 2
+
+
+async def test_concurrent_puts_share_a_pack_and_keep_apart(store, tmp_path):
+    payloads = [[f"{n}-{part}".encode() for part in range(3)] for n in range(50)]
+    refs = await asyncio.gather(*(store.put(one, soon()) for one in payloads))
+    assert await asyncio.gather(*(store.get(one) for one in refs)) == payloads
+    assert len(packs(tmp_path)) == 1
+
+
+async def test_a_large_pack_is_followed_by_another(tmp_path):
+    store = ContentStore(tmp_path, max_pack_bytes=1000, max_open_packs=2)
+    await store.open()
+    refs = [(await store.put([bytes([n]) * 600], soon()))[0] for n in range(10)]
+    assert len(packs(tmp_path)) == 5
+    assert await store.get(refs) == [bytes([n]) * 600 for n in range(10)]
+    open_packs = [one for one in psutil.Process().open_files() if one.path.endswith(SUFFIX)]
+    assert len(open_packs) <= 3
+    await store.close()
+
+
+@pytest.fixture
+async def damaged(store, tmp_path):
+    """A reference, and its pack's file, to be damaged before the first read."""
+    (ref,) = await store.put([b"precious content"], soon())
+    return ref, pack_path(tmp_path, ref.pack)
+
+
+async def test_a_flipped_bit_is_data_loss(store, damaged):
+    ref, path = damaged
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataLoss, match="damaged"):
+        await store.get([ref])
+
+
+async def test_a_cut_pack_is_data_loss(store, damaged):
+    ref, path = damaged
+    for size in (path.stat().st_size - 1, ref.offset + 3):
+        os.truncate(path, size)
+        with pytest.raises(DataLoss, match=r"damaged|ends before"):
+            await store.get([ref])
+
+
+async def test_a_missing_pack_is_data_loss(store, damaged):
+    ref, path = damaged
+    path.unlink()
+    with pytest.raises(DataLoss, match="missing"):
+        await store.get([ref])
+
+
+async def test_a_reference_to_nothing_is_data_loss_never_garbage(store, damaged):
+    ref, _ = damaged
+    for offset, length in ((ref.offset + 1, ref.length), (ref.offset, ref.length - 1), (0, 4)):
+        with pytest.raises(DataLoss):
+            await store.get([ContentRef(ref.pack, offset, length)])
+
+
+async def test_a_full_disk_is_unavailable_and_heals(store, tmp_path):
+    (before,) = await store.put([b"before"], soon())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # a file that may not grow: the nearest to a full disk that a test can have
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(Unavailable, match=os.strerror(errno.EFBIG)):
+            await store.put([b"small", bytes(10_000)], soon())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    (after,) = await store.put([b"after"], soon())
+    assert await store.get([before, after]) == [b"before", b"after"]
+    assert after.pack != before.pack
+
+
+async def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    store = ContentStore(tmp_path / "file" / "content")
+    with pytest.raises(Unavailable, match="content store"):
+        await store.open()
+    await store.close()
+
+
+async def test_a_passed_deadline_stores_nothing(store, tmp_path):
+    with pytest.raises(DeadlineExceeded):
+        await store.put([b"late"], Deadline.after(-1))
+    assert packs(tmp_path) == []
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.binary(max_size=300), max_size=5), max_size=8))
+def test_any_payloads_come_back(tmp_path_factory, groups):
+    async def round_trip():
+        store = ContentStore(tmp_path_factory.mktemp("content"), max_pack_bytes=400)
+        await store.open()
+        refs = await asyncio.gather(*(store.put(group, soon()) for group in groups))
+        got = [await store.get(one) for one in refs]
+        await store.close()
+        return got
+
+    assert asyncio.run(round_trip()) == groups
