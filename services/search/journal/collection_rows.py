@@ -1,0 +1,196 @@
+"""Rows of the table `collections`, as the rest of the service sees them."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from searchmesh_search.journal.clock import now_us, to_datetime
+from searchmesh_search.journal.tables import collections, documents, garbage, pending
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+
+class State(enum.Enum):
+    """Where a collection is in its life. Callers see READY ones only."""
+
+    CREATING = "CREATING"
+    READY = "READY"
+    DELETING = "DELETING"
+
+
+@dataclass(frozen=True, slots=True)
+class NewCollection:
+    """What the journal is told of a collection when it is made."""
+
+    name: str
+    physical: str
+    model: str | None
+    fingerprint: str
+    """Empty without a model."""
+    dimension: int
+    metric: str
+    kind: str
+    spec: str
+    """JSON of what else it was created with."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRow(NewCollection):
+    """A collection as the journal knows it."""
+
+    id: int
+    document_count: int
+    create_time: datetime
+    update_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A collection that is on its way out."""
+
+    id: int
+    physical: str
+
+
+def add(connection: Connection, new: NewCollection) -> int:
+    """Add a collection in state CREATING; returns its id. Its name must be free."""
+    now = now_us()
+    values = {slot: getattr(new, slot) for slot in NewCollection.__slots__}
+    inserted = connection.execute(
+        insert(collections).values(
+            state=State.CREATING.value,
+            document_count=0,
+            next_generation=1,
+            create_time=now,
+            update_time=now,
+            **values,
+        )
+    )
+    assert inserted.inserted_primary_key is not None
+    return int(inserted.inserted_primary_key[0])
+
+
+def name_is_taken(connection: Connection, name: str) -> bool:
+    """Whether a collection of that name is there or being made."""
+    return (
+        connection.execute(select(collections.c.id).where(collections.c.name == name)).one_or_none()
+        is not None
+    )
+
+
+def find(connection: Connection, name: str) -> CollectionRow | None:
+    """The READY collection of that name."""
+    row = connection.execute(
+        select(collections).where(
+            collections.c.name == name, collections.c.state == State.READY.value
+        )
+    ).one_or_none()
+    return None if row is None else _from_row(row)
+
+
+def find_by_id(connection: Connection, collection_id: int) -> CollectionRow | None:
+    """The READY collection of that id."""
+    row = connection.execute(
+        select(collections).where(
+            collections.c.id == collection_id, collections.c.state == State.READY.value
+        )
+    ).one_or_none()
+    return None if row is None else _from_row(row)
+
+
+def page(connection: Connection, after: str, limit: int) -> Sequence[CollectionRow]:
+    """READY collections in order of name, those after `after`."""
+    rows = connection.execute(
+        select(collections)
+        .where(collections.c.name > after, collections.c.state == State.READY.value)
+        .order_by(collections.c.name)
+        .limit(limit)
+    )
+    return [_from_row(row) for row in rows]
+
+
+def make_ready(connection: Connection, collection_id: int) -> bool:
+    """From CREATING to READY. False when it is not there any more."""
+    return bool(
+        connection.execute(
+            update(collections)
+            .where(collections.c.id == collection_id, collections.c.state == State.CREATING.value)
+            .values(state=State.READY.value, update_time=now_us())
+        ).rowcount
+    )
+
+
+def begin_deletion(connection: Connection, collection_id: int) -> None:
+    """Hide a collection and free its name, at once; `leftovers` names it from now on."""
+    connection.execute(
+        update(collections)
+        .where(collections.c.id == collection_id)
+        .values(state=State.DELETING.value, name=None, update_time=now_us())
+    )
+
+
+def creating(connection: Connection) -> set[str]:
+    """Physical names of the collections whose creation has not ended."""
+    return set(
+        connection.execute(
+            select(collections.c.physical).where(collections.c.state == State.CREATING.value)
+        ).scalars()
+    )
+
+
+def abandon(connection: Connection, physicals: Iterable[str]) -> None:
+    """Begin the deletion of those that are still being created."""
+    connection.execute(
+        update(collections)
+        .where(
+            collections.c.physical.in_(list(physicals)),
+            collections.c.state == State.CREATING.value,
+        )
+        .values(state=State.DELETING.value, name=None, update_time=now_us())
+    )
+
+
+def leftovers(connection: Connection) -> Sequence[Leftover]:
+    """Collections whose deletion has begun."""
+    rows = connection.execute(
+        select(collections.c.id, collections.c.physical).where(
+            collections.c.state == State.DELETING.value
+        )
+    )
+    return [Leftover(row.id, row.physical) for row in rows]
+
+
+def purge(connection: Connection, collection_id: int, limit: int) -> bool:
+    """Drop up to `limit` document rows of a collection being deleted, and the collection with the
+    last.
+
+    Returns whether it is gone. Bounded, because other writers wait meanwhile.
+    """
+    for table, key in (
+        (documents, documents.c.document_id),
+        (pending, pending.c.generation),
+        (garbage, garbage.c.generation),
+    ):
+        of_collection = table.c.collection_id == collection_id
+        keys = select(key).where(of_collection).limit(limit)
+        if connection.execute(delete(table).where(of_collection, key.in_(keys))).rowcount == limit:
+            return False
+    connection.execute(delete(collections).where(collections.c.id == collection_id))
+    return True
+
+
+def _from_row(row: Row[Any]) -> CollectionRow:
+    values = {slot: getattr(row, slot) for slot in NewCollection.__slots__}
+    return CollectionRow(
+        id=row.id,
+        document_count=row.document_count,
+        create_time=to_datetime(row.create_time),
+        update_time=to_datetime(row.update_time),
+        **values,
+    )

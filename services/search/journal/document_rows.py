@@ -1,0 +1,150 @@
+"""Rows of the table `documents`: what readers see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from searchmesh_search.content_store import ContentRef
+from searchmesh_search.journal import write_rows
+from searchmesh_search.journal.clock import now_us, to_datetime
+from searchmesh_search.journal.tables import collections, documents
+from searchmesh_search.journal.write_rows import Write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+Value = TypeVar("Value")
+
+MAX_VALUES = 500
+"""Most values in one IN list: every database takes as many, and statements are cached by their
+length.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRow:
+    """The current generation of a document."""
+
+    document_id: str
+    generation: int
+    segments: int
+    content: ContentRef
+    update_time: datetime
+
+
+def find(
+    connection: Connection, collection_id: int, document_ids: Iterable[str]
+) -> dict[str, DocumentRow]:
+    """The documents of those ids that there are."""
+    return {
+        row.document_id: _from_row(row)
+        for some in _chunks(list(document_ids))
+        for row in connection.execute(
+            select(documents).where(
+                documents.c.collection_id == collection_id, documents.c.document_id.in_(some)
+            )
+        )
+    }
+
+
+def page(
+    connection: Connection, collection_id: int, after: str, limit: int
+) -> Sequence[DocumentRow]:
+    """Documents in order of id, those after `after`."""
+    rows = connection.execute(
+        select(documents)
+        .where(documents.c.collection_id == collection_id, documents.c.document_id > after)
+        .order_by(documents.c.document_id)
+        .limit(limit)
+    )
+    return [_from_row(row) for row in rows]
+
+
+def make_current(connection: Connection, collection_id: int, writes: Sequence[Write]) -> bool:
+    """Show these writes to readers, and turn what they replace into garbage; returns whether there
+    is any.
+
+    Where a newer generation is current already, that one stays: the last write begun wins.
+    """
+    old = find(connection, collection_id, (one.document_id for one in writes))
+    winners = [
+        one
+        for one in writes
+        if one.document_id not in old or old[one.document_id].generation < one.generation
+    ]
+    won = {one.document_id for one in winners}
+    losers = [one for one in writes if one.document_id not in won]
+    replaced = [_as_write(old[one.document_id]) for one in winners if one.document_id in old]
+    outdated = [*losers, *replaced]
+    write_rows.add_garbage(connection, collection_id, outdated, now_us())
+    _drop(connection, collection_id, [one.document_id for one in replaced])
+    _insert(connection, collection_id, winners)
+    _touch(connection, collection_id, len(winners) - len(replaced))
+    return bool(outdated)
+
+
+def remove(connection: Connection, collection_id: int, document_ids: Iterable[str]) -> int:
+    """Hide those documents from readers and turn their rows into garbage; returns how many there
+    were.
+    """
+    found = find(connection, collection_id, document_ids)
+    write_rows.add_garbage(
+        connection, collection_id, [_as_write(one) for one in found.values()], now_us()
+    )
+    _drop(connection, collection_id, list(found))
+    if found:
+        _touch(connection, collection_id, -len(found))
+    return len(found)
+
+
+def _insert(connection: Connection, collection_id: int, writes: Sequence[Write]) -> None:
+    now = now_us()
+    if writes:
+        connection.execute(
+            insert(documents),
+            [
+                {**one.columns(), "collection_id": collection_id, "update_time": now}
+                for one in writes
+            ],
+        )
+
+
+def _drop(connection: Connection, collection_id: int, document_ids: Sequence[str]) -> None:
+    for some in _chunks(document_ids):
+        connection.execute(
+            delete(documents).where(
+                documents.c.collection_id == collection_id, documents.c.document_id.in_(some)
+            )
+        )
+
+
+def _touch(connection: Connection, collection_id: int, added: int) -> None:
+    """Note that documents of a collection changed, and how many more there are."""
+    connection.execute(
+        update(collections)
+        .where(collections.c.id == collection_id)
+        .values(document_count=collections.c.document_count + added, update_time=now_us())
+    )
+
+
+def _chunks(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
+    for start in range(0, len(values), MAX_VALUES):
+        yield values[start : start + MAX_VALUES]
+
+
+def _as_write(row: DocumentRow) -> Write:
+    return Write(row.document_id, row.generation, row.segments, row.content)
+
+
+def _from_row(row: Row[Any]) -> DocumentRow:
+    return DocumentRow(
+        row.document_id,
+        row.generation,
+        row.segments,
+        ContentRef(row.pack, row.offset, row.length),
+        to_datetime(row.update_time),
+    )

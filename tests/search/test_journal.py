@@ -1,0 +1,222 @@
+import asyncio
+import sqlite3
+import threading
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from searchmesh_common.errors import (
+    DataLoss,
+    DeadlineExceeded,
+    FailedPrecondition,
+    NotFound,
+    Overloaded,
+    Unavailable,
+    Unsupported,
+)
+from searchmesh_search.deadline import Deadline
+from searchmesh_search.journal import Journal, tables
+
+from .stack import soon
+
+
+def url(folder):
+    return f"sqlite:///{folder}/journal.db"
+
+
+@pytest.fixture
+async def journal(tmp_path):
+    journal = Journal(url(tmp_path))
+    await journal.open()
+    yield journal
+    await journal.close()
+
+
+def add_counter(connection):
+    connection.execute(text("CREATE TABLE counter (value INTEGER)"))
+    connection.execute(text("INSERT INTO counter VALUES (0)"))
+
+
+def read_counter(connection):
+    return connection.execute(text("SELECT value FROM counter")).scalar_one()
+
+
+def increment(connection):
+    value = read_counter(connection)
+    connection.execute(text("UPDATE counter SET value = :value"), {"value": value + 1})
+    return value + 1
+
+
+async def test_concurrent_increments_are_never_lost(journal):
+    await journal.write(add_counter, soon())
+    seen = await asyncio.gather(*(journal.write(increment, soon()) for _ in range(160)))
+    assert sorted(seen) == list(range(1, 161))
+    assert await journal.read(read_counter, soon()) == 160
+
+
+async def test_a_failed_operation_undoes_itself_alone(journal):
+    await journal.write(add_counter, soon())
+
+    def increment_and_fail(connection):
+        increment(connection)
+        raise NotFound("thing", "x", "no x")
+
+    outcomes = await asyncio.gather(
+        *(journal.write(increment_and_fail if n % 2 else increment, soon()) for n in range(20)),
+        return_exceptions=True,
+    )
+    assert [isinstance(one, NotFound) for one in outcomes] == [bool(n % 2) for n in range(20)]
+    assert await journal.read(read_counter, soon()) == 10
+
+
+async def test_a_faulty_statement_is_told_as_it_is_and_heals(journal):
+    with pytest.raises(DBAPIError, match="no such table"):
+        await journal.write(lambda c: c.execute(text("SELECT 1 FROM nowhere")), soon())
+    await journal.ping(soon())
+
+
+async def test_reads_cannot_write(journal):
+    with pytest.raises(Unavailable, match="read-only"):
+        await journal.read(add_counter, soon())
+
+
+async def test_a_write_waits_no_longer_than_its_deadline_and_is_then_left_out(journal):
+    await journal.write(add_counter, soon())
+    release, entered = threading.Event(), threading.Event()
+
+    def block(connection):
+        entered.set()
+        release.wait(20)
+
+    blocking = asyncio.create_task(journal.write(block, soon()))
+    await asyncio.to_thread(entered.wait)
+    with pytest.raises(DeadlineExceeded):
+        await journal.write(increment, Deadline.after(0.02))
+    release.set()
+    await blocking
+    await journal.ping(soon())
+    assert await journal.read(read_counter, soon()) == 0
+
+
+async def test_a_deadline_that_has_passed_starts_nothing(journal):
+    with pytest.raises(DeadlineExceeded):
+        await journal.write(add_counter, Deadline.after(0))
+    with pytest.raises(DeadlineExceeded):
+        await journal.read(read_counter, Deadline.after(0))
+
+
+async def test_a_full_queue_is_overload(tmp_path):
+    journal = Journal(url(tmp_path), max_waiting=1)
+    await journal.open()
+    release, entered = threading.Event(), threading.Event()
+
+    def block(connection):
+        entered.set()
+        release.wait(20)
+
+    blocking = asyncio.create_task(journal.write(block, soon()))
+    await asyncio.to_thread(entered.wait)
+    waiting = asyncio.create_task(journal.write(lambda c: 1, soon()))
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded, match="1 writes waiting"):
+        await journal.write(lambda c: 2, soon())
+    release.set()
+    await blocking
+    assert await waiting == 1
+    await journal.close()
+
+
+async def test_a_locked_journal_is_unavailable_until_it_is_free(journal, tmp_path):
+    other = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="locked by another program"):
+        await journal.ping(soon())
+    other.execute("ROLLBACK")
+    other.close()
+    await journal.ping(soon())
+
+
+async def test_a_full_disk_is_unavailable_and_heals(journal):
+    def fill(connection):
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+        connection.execute(text("CREATE TABLE large (value BLOB)"))
+        connection.execute(text("INSERT INTO large VALUES (zeroblob(1000000))"))
+
+    with pytest.raises(Unavailable, match="full"):
+        await journal.write(fill, soon())
+    # the connection that met it, with its limit, is not used again
+    await journal.write(add_counter, soon())
+
+
+async def test_a_read_only_journal_is_unavailable(journal):
+    await journal.write(lambda c: c.exec_driver_sql("PRAGMA query_only = ON"), soon())
+    with pytest.raises(Unavailable, match="read-only"):
+        await journal.write(add_counter, soon())
+    await journal.write(add_counter, soon())
+
+
+async def test_writes_are_on_disk_when_acknowledged(journal):
+    def durability(connection):
+        return (
+            connection.exec_driver_sql("PRAGMA journal_mode").scalar_one(),
+            connection.exec_driver_sql("PRAGMA synchronous").scalar_one(),
+        )
+
+    assert await journal.write(durability, soon()) == ("wal", 2)
+
+
+async def test_a_second_process_is_refused(journal, tmp_path):
+    second = Journal(url(tmp_path))
+    with pytest.raises(FailedPrecondition, match="another search service uses"):
+        await second.open()
+    await second.close()
+
+
+async def test_a_closed_journal_opens_again_and_refuses_in_between(tmp_path):
+    for _ in range(2):
+        journal = Journal(url(tmp_path))
+        await journal.open()
+        await journal.close()
+        await journal.close()
+        with pytest.raises(Unavailable, match="closed"):
+            await journal.write(add_counter, soon())
+
+
+async def test_migrations_make_what_the_tables_say(journal):
+    def differences(connection):
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return compare_metadata(context, tables.metadata)
+
+    assert await journal.read(differences, soon()) == []
+
+
+async def test_a_journal_of_a_newer_version_is_refused(tmp_path):
+    journal = Journal(url(tmp_path))
+    await journal.open()
+    await journal.write(
+        lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")), soon()
+    )
+    await journal.close()
+    newer = Journal(url(tmp_path))
+    with pytest.raises(FailedPrecondition, match="schema 9999, which a newer version") as caught:
+        await newer.open()
+    assert caught.value.reason == "JOURNAL_TOO_NEW"
+    await newer.close()
+
+
+async def test_a_file_that_is_no_journal_is_refused(tmp_path):
+    (tmp_path / "journal.db").write_bytes(b"something else entirely" * 1000)
+    journal = Journal(url(tmp_path))
+    with pytest.raises(DataLoss, match="not a database"):
+        await journal.open()
+    await journal.close()
+
+
+@pytest.mark.parametrize("given", ["postgresql://host/db", "sqlite://", "nonsense"])
+def test_only_a_file_is_supported(given):
+    with pytest.raises(Unsupported, match="sqlite:///"):
+        Journal(given)
