@@ -1,0 +1,217 @@
+"""What a collection is: as a caller defines it, and as it is once its vector space is known."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from searchmesh_common.errors import FailedPrecondition, FieldViolation, InvalidRequest
+from searchmesh_search.content import Modality
+from searchmesh_search.engine import (
+    CollectionSchema,
+    DeclaredField,
+    FieldType,
+    Index,
+    Metric,
+    VectorKind,
+)
+from searchmesh_search.journal.collection_rows import CollectionRow, NewCollection
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_BINARY_METRICS = frozenset({Metric.JACCARD, Metric.HAMMING})
+
+
+@dataclass(frozen=True, slots=True)
+class VectorSpace:
+    """The space that vectors live in."""
+
+    dimension: int
+    """Components of a vector; for BINARY, bits, a multiple of 8."""
+    metric: Metric
+    kind: VectorKind = VectorKind.FLOAT
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model as the encoder describes it."""
+
+    name: str
+    fingerprint: str
+    modality: Modality
+    space: VectorSpace
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSpec:
+    """A collection as a caller defines it: with a model, or with a space of the caller's own."""
+
+    name: str
+    model: str | None = None
+    vector_space: VectorSpace | None = None
+    fields: Sequence[DeclaredField] = ()
+    index: Index = field(default_factory=Index)
+
+    def validate(self) -> None:
+        """Raises InvalidRequest that names every fault."""
+        faults = [*self._name_faults(), *self._space_faults(), *self._field_faults()]
+        if faults:
+            raise InvalidRequest(*faults)
+
+    def digest(self) -> bytes:
+        """SHA-256 of everything in it, to tell a repeated request from another."""
+        space = self.vector_space
+        described = [self.name, self.model, space and _space_json(space), _extras_json(self, None)]
+        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).digest()
+
+    def schema(self, space: VectorSpace) -> CollectionSchema:
+        """What the engine is told."""
+        return CollectionSchema(
+            dimension=space.dimension,
+            metric=space.metric,
+            kind=space.kind,
+            fields=tuple(self.fields),
+            index=self.index,
+        )
+
+    def row(self, physical: str, model: ModelInfo | None, space: VectorSpace) -> NewCollection:
+        """What the journal is told."""
+        return NewCollection(
+            name=self.name,
+            physical=physical,
+            model=None if model is None else model.name,
+            fingerprint="" if model is None else model.fingerprint,
+            dimension=space.dimension,
+            metric=space.metric.value,
+            kind=space.kind.value,
+            spec=json.dumps(_extras_json(self, model)),
+        )
+
+    def _name_faults(self) -> list[FieldViolation]:
+        if _NAME.fullmatch(self.name):
+            return []
+        return [
+            FieldViolation(
+                "collection.name",
+                "a lower-case letter, then at most 62 lower-case letters, digits and underscores",
+            )
+        ]
+
+    def _space_faults(self) -> list[FieldViolation]:
+        if (self.model is None) == (self.vector_space is None):
+            return [FieldViolation("collection", "give exactly one of model and vector_space")]
+        space = self.vector_space
+        if space is None:
+            return []
+        faults = []
+        if space.dimension < 1 or (space.kind is VectorKind.BINARY and space.dimension % 8):
+            faults.append(
+                FieldViolation(
+                    "collection.vector_space.dimension",
+                    f"{space.dimension} given; at least 1, and a multiple of 8 for a binary space",
+                )
+            )
+        if (space.metric in _BINARY_METRICS) != (space.kind is VectorKind.BINARY):
+            faults.append(
+                FieldViolation(
+                    "collection.vector_space.metric",
+                    f"{space.metric.value} does not measure {space.kind.value} vectors; "
+                    "float: cosine, inner product or euclidean, binary: jaccard or hamming",
+                )
+            )
+        return faults
+
+    def _field_faults(self) -> list[FieldViolation]:
+        names = [one.name for one in self.fields]
+        return [
+            FieldViolation(f"collection.fields[{place}].name", f"{name!r} is declared twice")
+            for place, name in enumerate(names)
+            if name in names[:place]
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A collection that is ready."""
+
+    id: int
+    physical: str
+    """Its name in the engine."""
+    spec: CollectionSpec
+    space: VectorSpace
+    fingerprint: str
+    """Pinned when it was created; empty without a model."""
+    modality: Modality | None
+    """What its model reads; None without a model."""
+    document_count: int
+    create_time: datetime
+    update_time: datetime
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def model(self) -> str | None:
+        return self.spec.model
+
+    def require_fingerprint(self, fingerprint: str) -> None:
+        """The one check that vectors of another model never meet this collection's.
+
+        fingerprint: of the model that encodes now. Raises FailedPrecondition, reason
+        FINGERPRINT_MISMATCH."""
+        if fingerprint != self.fingerprint:
+            raise FailedPrecondition(
+                "FINGERPRINT_MISMATCH",
+                f"collection {self.name!r} holds vectors of model {self.model} with fingerprint "
+                f"{self.fingerprint}, the encoder now has {fingerprint}; serve the model of "
+                "before, or make a new collection",
+                {"collection": self.name, "expected": self.fingerprint, "actual": fingerprint},
+            )
+
+    @classmethod
+    def from_row(cls, row: CollectionRow) -> Collection:
+        extras = json.loads(row.spec)
+        space = VectorSpace(row.dimension, Metric(row.metric), VectorKind(row.kind))
+        return cls(
+            id=row.id,
+            physical=row.physical,
+            spec=CollectionSpec(
+                name=row.name,
+                model=row.model,
+                vector_space=space if row.model is None else None,
+                fields=tuple(
+                    DeclaredField(one["name"], FieldType(one["type"])) for one in extras["fields"]
+                ),
+                index=Index(extras["index"]["type"], extras["index"]["parameters"]),
+            ),
+            space=space,
+            fingerprint=row.fingerprint,
+            modality=Modality(extras["modality"]) if extras["modality"] else None,
+            document_count=row.document_count,
+            create_time=row.create_time,
+            update_time=row.update_time,
+        )
+
+
+def _space_json(space: VectorSpace) -> dict[str, Any]:
+    return {
+        "dimension": space.dimension,
+        "metric": space.metric.value,
+        "kind": space.kind.value,
+    }
+
+
+def _extras_json(spec: CollectionSpec, model: ModelInfo | None) -> dict[str, Any]:
+    """What the journal keeps of a definition beside its own columns."""
+    return {
+        "fields": [{"name": one.name, "type": one.type.value} for one in spec.fields],
+        "index": {"type": spec.index.type, "parameters": dict(spec.index.parameters)},
+        "modality": None if model is None else model.modality.value,
+    }

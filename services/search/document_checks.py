@@ -1,0 +1,120 @@
+"""What makes one document fail alone."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from searchmesh_common.errors import FieldViolation, InvalidRequest
+from searchmesh_search.engine import DeclaredField, FieldType, Metric, VectorKind
+
+if TYPE_CHECKING:
+    from searchmesh_search.collection_spec import Collection, VectorSpace
+
+MAX_ID_BYTES = 256
+MAX_INTEGER = 2**53
+"""From here on a double no longer tells an integer from the next."""
+
+
+def check_id(document_id: str, path: str) -> None:
+    """Raises InvalidRequest for an id that is not 1 to 256 bytes of UTF-8 without control
+    characters.
+    """
+    length = len(document_id.encode())
+    if not 1 <= length <= MAX_ID_BYTES:
+        raise InvalidRequest.of(path, f"{length} bytes of UTF-8 given, 1 to {MAX_ID_BYTES} allowed")
+    if any(unicodedata.category(one) == "Cc" for one in document_id):
+        raise InvalidRequest.of(path, "holds a control character; leave it out")
+
+
+def check_vector(vector: np.ndarray, space: VectorSpace, path: str) -> None:
+    """Raises InvalidRequest for a vector that is not of the space.
+
+    vector: (dimension,) float32, or (dimension / 8,) uint8 of packed bits.
+    """
+    binary = vector.dtype == np.uint8
+    if binary != (space.kind is VectorKind.BINARY):
+        given = VectorKind.BINARY if binary else VectorKind.FLOAT
+        raise InvalidRequest.of(
+            path, f"is a {given.value} vector, the collection holds {space.kind.value} ones"
+        )
+    length = vector.size * 8 if binary else vector.size
+    if length != space.dimension:
+        raise InvalidRequest.of(
+            path, f"has {length} components, the collection's vectors have {space.dimension}"
+        )
+    if not binary and not np.isfinite(vector).all():
+        place = int(np.flatnonzero(~np.isfinite(vector))[0])
+        raise InvalidRequest.of(path, f"component {place} is {vector[place]}; give finite numbers")
+    if space.metric is Metric.COSINE and not vector.any():
+        raise InvalidRequest.of(path, "is all zeros, which has no direction to compare by cosine")
+
+
+def check_attributes(attributes: Mapping[str, Any], path: str) -> None:
+    """Raises InvalidRequest for a number that a Struct, whose numbers are doubles, cannot carry
+    faithfully.
+    """
+    faults = list(_number_faults(attributes, path))
+    if faults:
+        raise InvalidRequest(*faults)
+
+
+def _number_faults(value: Any, path: str) -> list[FieldViolation]:
+    match value:
+        case Mapping():
+            return [
+                fault
+                for name, inner in value.items()
+                for fault in _number_faults(inner, f"{path}.{name}")
+            ]
+        case list():
+            return [
+                fault
+                for place, inner in enumerate(value)
+                for fault in _number_faults(inner, f"{path}[{place}]")
+            ]
+        case float() if not math.isfinite(value):
+            return [FieldViolation(path, f"is {value}; give a finite number")]
+        case float() if abs(value) >= MAX_INTEGER:
+            return [
+                FieldViolation(
+                    path,
+                    "is 2^53 or more in magnitude, where a Struct's numbers lose digits; "
+                    "send it as a string",
+                )
+            ]
+    return []
+
+
+def declared_fields(
+    attributes: Mapping[str, Any], collection: Collection, path: str
+) -> dict[str, str | int | float | bool | None]:
+    """The attributes that the engine keeps as columns, null where a document has none.
+
+    Raises InvalidRequest for one whose type is not as declared.
+    """
+    return {
+        one.name: _declared(attributes.get(one.name), one, f"{path}.{one.name}")
+        for one in collection.spec.fields
+    }
+
+
+def _declared(value: Any, declared: DeclaredField, path: str) -> str | int | float | bool | None:
+    if value is None:
+        return None
+    match declared.type, value:
+        case FieldType.STRING, str():
+            return value
+        case FieldType.BOOL, bool():
+            return value
+        case FieldType.DOUBLE, float():
+            return value
+        case FieldType.INT64, float():
+            if not value.is_integer():
+                raise InvalidRequest.of(path, f"{value} has a fraction; int64 is declared")
+            return int(value)
+    raise InvalidRequest.of(path, f"is not of type {declared.type.value}, as declared")

@@ -1,0 +1,219 @@
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from searchmesh_common.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+)
+from searchmesh_search.collection_spec import CollectionSpec, VectorSpace
+from searchmesh_search.content import Modality
+from searchmesh_search.engine import DeclaredField, FieldType, Index, Metric, VectorKind
+
+from .stack import MODEL, SPACE, document, open_stack, soon
+
+
+@pytest.fixture
+async def stack(tmp_path):
+    async with open_stack(tmp_path) as stack:
+        yield stack
+
+
+SPEC = CollectionSpec(
+    "things",
+    vector_space=SPACE,
+    fields=(DeclaredField("year", FieldType.INT64), DeclaredField("kind", FieldType.STRING)),
+    index=Index("FLAT", {"nlist": 8}),
+)
+
+
+async def test_a_collection_is_as_it_was_defined(stack):
+    made = await stack.collections.create(SPEC, "", soon())
+    assert made.spec == SPEC
+    assert made.space == SPACE
+    assert (made.model, made.fingerprint, made.modality) == (None, "", None)
+    assert made.document_count == 0
+    assert made.create_time <= made.update_time
+    assert await stack.collections.get("things", soon()) == made
+    assert list(stack.engine.rows) == [made.physical]
+
+
+async def test_a_model_lends_its_space_and_its_fingerprint_is_pinned(stack):
+    made = await stack.collections.create(CollectionSpec("texts", model="tiny"), "", soon())
+    assert (made.model, made.fingerprint) == ("tiny", "print-1")
+    assert made.space == MODEL.space
+    assert made.modality is Modality.TEXT
+    made.require_fingerprint("print-1")
+    with pytest.raises(FailedPrecondition) as caught:
+        made.require_fingerprint("print-2")
+    assert caught.value.reason == "FINGERPRINT_MISMATCH"
+    assert caught.value.metadata == {
+        "collection": "texts",
+        "expected": "print-1",
+        "actual": "print-2",
+    }
+
+
+async def test_an_unknown_model_makes_nothing(stack):
+    with pytest.raises(NotFound, match="no model 'huge'"):
+        await stack.collections.create(CollectionSpec("texts", model="huge"), "", soon())
+    with pytest.raises(NotFound):
+        await stack.collections.get("texts", soon())
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"name": "Upper"}, "collection.name"),
+        ({"name": "a" * 64}, "collection.name"),
+        ({"vector_space": None}, "collection"),
+        ({"model": "tiny"}, "collection"),
+        ({"vector_space": VectorSpace(0, Metric.COSINE)}, "collection.vector_space.dimension"),
+        (
+            {"vector_space": VectorSpace(12, Metric.JACCARD, VectorKind.BINARY)},
+            "collection.vector_space.dimension",
+        ),
+        ({"vector_space": VectorSpace(8, Metric.HAMMING)}, "collection.vector_space.metric"),
+        (
+            {"vector_space": VectorSpace(8, Metric.COSINE, VectorKind.BINARY)},
+            "collection.vector_space.metric",
+        ),
+        ({"fields": (DeclaredField("a", FieldType.BOOL),) * 2}, "collection.fields[1].name"),
+    ],
+)
+async def test_a_faulty_definition_names_its_field(stack, changes, field):
+    with pytest.raises(InvalidRequest) as caught:
+        await stack.collections.create(replace(SPEC, **changes), "", soon())
+    assert [one.field for one in caught.value.violations] == [field]
+
+
+async def test_what_the_engine_lacks_is_refused(stack):
+    for spec in (
+        replace(SPEC, index=Index("HNSW")),
+        replace(SPEC, vector_space=VectorSpace(40_000, Metric.COSINE)),
+    ):
+        with pytest.raises(FailedPrecondition, match=r"does not have (index HNSW|dimension 40000)"):
+            await stack.collections.create(spec, "", soon())
+
+
+async def test_a_name_is_taken_once(stack):
+    outcomes = await asyncio.gather(
+        *(stack.collections.create(SPEC, "", soon()) for _ in range(5)), return_exceptions=True
+    )
+    assert sum(isinstance(one, AlreadyExists) for one in outcomes) == 4
+    assert len(stack.engine.rows) == 1
+
+
+async def test_a_repeated_request_answers_the_same_and_another_is_refused(stack):
+    outcomes = await asyncio.gather(
+        *(stack.collections.create(SPEC, "r-1", soon()) for _ in range(3))
+    )
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+    with pytest.raises(AlreadyExists, match="request_id: 'r-1' was used for another"):
+        await stack.collections.create(replace(SPEC, name="other"), "r-1", soon())
+    with pytest.raises(AlreadyExists, match="collection 'things' exists"):
+        await stack.collections.create(SPEC, "r-2", soon())
+
+
+async def test_a_repeated_creation_after_the_deletion_says_so(stack):
+    await stack.collections.create(SPEC, "r-1", soon())
+    await stack.collections.delete("things", "", soon())
+    with pytest.raises(NotFound, match="deleted since; use a new request_id"):
+        await stack.collections.create(SPEC, "r-1", soon())
+
+
+async def test_a_deletion_frees_the_name_and_never_reuses_the_physical_one(stack):
+    first = await stack.collection()
+    await stack.upsert(first, document("a"))
+    await stack.collections.delete("things", "d-1", soon())
+    with pytest.raises(NotFound):
+        await stack.collections.get("things", soon())
+    second = await stack.collection()
+    assert second.physical != first.physical
+    assert await stack.documents.count(second, soon()) == 0
+    await stack.collections.delete("things", "d-1", soon())  # repeated: deletes nothing more
+    assert await stack.collections.get("things", soon()) == second
+    await stack.sweeper.sweep(soon())
+    assert list(stack.engine.rows) == [second.physical]
+
+
+async def test_deleting_what_is_not_there_is_not_found(stack):
+    with pytest.raises(NotFound, match="no collection 'things'"):
+        await stack.collections.delete("things", "d-1", soon())
+
+
+async def test_pages_hold_every_collection_once_by_name(stack):
+    names = ["b", "a", "d", "c", "e"]
+    for name in names:
+        await stack.collection(name)
+    listed, token = [], ""
+    while True:
+        page = await stack.collections.list_page(2, token, soon())
+        listed += [one.name for one in page.collections]
+        token = page.next_page_token
+        if not token:
+            break
+    assert listed == sorted(names)
+    with pytest.raises(InvalidRequest, match="page_token"):
+        await stack.collections.list_page(2, "bm9uc2Vuc2U=", soon())
+
+
+async def test_a_creation_that_the_engine_refuses_leaves_nothing(stack):
+    stack.engine.fail_next.append(Unavailable("the engine is away"))
+    with pytest.raises(Unavailable, match="engine is away"):
+        await stack.collections.create(SPEC, "r-1", soon())
+    made = await stack.collections.create(SPEC, "r-1", soon())
+    await stack.sweeper.sweep(soon())
+    assert list(stack.engine.rows) == [made.physical]
+    assert (await stack.collections.list_page(10, "", soon())).collections == [made]
+
+
+async def test_a_creation_that_is_cancelled_leaves_nothing(stack):
+    entered = asyncio.Event()
+
+    async def hang(physical, schema, timeout):
+        entered.set()
+        await asyncio.sleep(60)
+
+    working, stack.engine.create_collection = stack.engine.create_collection, hang
+    creating = asyncio.create_task(stack.collections.create(SPEC, "", soon()))
+    await entered.wait()
+    creating.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await creating
+    stack.engine.create_collection = working
+    assert await stack.collection() is not None
+
+
+async def test_a_start_undoes_what_was_being_created_and_finishes_what_was_being_deleted(tmp_path):
+    async with open_stack(tmp_path) as stack:
+        deleted = await stack.collection("deleted")
+        await stack.upsert(deleted, *(document(str(n)) for n in range(20)))
+        kept = await stack.collection("kept")
+
+        # as a process does that dies before its collection is ready
+        async def hang(physical, schema, timeout):
+            stack.engine.rows[physical] = {}
+            entered.set()
+            await asyncio.sleep(60)
+
+        entered = asyncio.Event()
+        stack.engine.create_collection = hang
+        creating = asyncio.create_task(stack.collections.create(SPEC, "", soon()))
+        await entered.wait()
+        await stack.collections.delete("deleted", "", soon())
+        await stack.journal.close()
+        creating.cancel()
+        with pytest.raises(Unavailable):
+            await creating
+        engine = stack.engine
+    del engine.create_collection
+    async with open_stack(tmp_path, engine) as stack:
+        await stack.sweeper.sweep(soon())
+        assert list(engine.rows) == [kept.physical]
+        assert (await stack.collections.list_page(10, "", soon())).collections == [kept]
+        await stack.collection("things")

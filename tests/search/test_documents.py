@@ -1,0 +1,494 @@
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from searchmesh_common.errors import (
+    DataLoss,
+    DeadlineExceeded,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+)
+from searchmesh_search.collection_spec import CollectionSpec, VectorSpace
+from searchmesh_search.content import Content, Modality
+from searchmesh_search.content_store import pack_path
+from searchmesh_search.deadline import Deadline
+from searchmesh_search.engine import DeclaredField, FieldType, Metric, VectorKind
+
+from .stack import SPACE, document, open_stack, soon
+
+
+@pytest.fixture
+async def stack(tmp_path):
+    async with open_stack(tmp_path) as stack:
+        yield stack
+
+
+async def stored(stack, collection, document_id):
+    return (await stack.documents.get(collection, document_id, soon())).stored
+
+
+async def rows(stack, collection):
+    """Rows in the engine after the sweeper has done its work."""
+    await stack.sweeper.sweep(soon())
+    return await stack.engine.count_rows(collection.physical, 5)
+
+
+async def errors(stack, collection, *documents):
+    return (await stack.documents.upsert(collection, documents, soon())).errors
+
+
+async def test_a_document_is_read_back_as_given_and_replaced_by_id(stack):
+    things = await stack.collection()
+    before = datetime.now(UTC)
+    await stack.upsert(things, document("a", stored=b"one"), document("b"))
+    await stack.upsert(things, document("a", [0, 1, 0, 0], stored=b"two"))
+    read = await stack.documents.get(things, "a", soon())
+    assert (read.id, read.stored) == ("a", b"two")
+    assert before - timedelta(milliseconds=1) <= read.update_time <= datetime.now(UTC)
+    assert (await stack.documents.vector(things, "a", soon())).tolist() == [0, 1, 0, 0]
+    assert await stack.documents.count(things, soon()) == 2
+    assert await rows(stack, things) == 2
+
+
+async def test_what_is_not_there_is_not_found(stack):
+    things = await stack.collection()
+    for read in (stack.documents.get, stack.documents.vector):
+        with pytest.raises(NotFound, match="no document 'a' in collection 'things'") as caught:
+            await read(things, "a", soon())
+        assert (caught.value.kind, caught.value.name) == ("document", "a")
+
+
+async def test_a_collection_touched_by_a_write_says_so(stack):
+    things = await stack.collection()
+    await stack.upsert(things, document("a"))
+    assert (await stack.collections.get("things", soon())).update_time > things.update_time
+
+
+async def test_a_deleted_document_is_gone_for_readers_at_once_and_then_from_the_engine(stack):
+    things = await stack.collection()
+    await stack.upsert(things, *(document(one) for one in "abc"))
+    assert await stack.documents.delete(things, ["a", "c", "c", "nothing"], soon()) == 2
+    assert await stack.ids(things) == ["b"]
+    assert await stack.documents.count(things, soon()) == 1
+    assert await stack.engine.count_rows(things.physical, 5) == 3
+    assert await rows(stack, things) == 1
+    await stack.upsert(things, document("a"))
+    assert await stack.ids(things) == ["a", "b"]
+
+
+async def test_pages_go_by_the_bytes_of_ids_and_their_tokens_belong_to_one_list(stack):
+    things = await stack.collection()
+    ids = ["a", "B", "é", "😀", "ab", "a b", "10", "9"]
+    await stack.upsert(things, *(document(one) for one in ids))
+    assert await stack.ids(things) == sorted(ids, key=str.encode)
+    token = (await stack.documents.list_page(things, 3, "", soon())).next_page_token
+    others = await stack.collection("others")
+    await stack.upsert(others, document("z"))
+    for collection, foreign in (
+        (others, token),
+        (things, token[:-4]),
+        (things, "é"),
+        (things, "?"),
+    ):
+        with pytest.raises(InvalidRequest, match="page_token: not a token of this list"):
+            await stack.documents.list_page(collection, 3, foreign, soon())
+
+
+async def test_a_page_ends_early_where_documents_are_large(stack):
+    things = await stack.collection()
+    await stack.upsert(things, *(document(one, stored=bytes(5 << 20)) for one in "abc"))
+    page = await stack.documents.list_page(things, 100, "", soon())
+    assert [one.id for one in page.documents] == ["a"]
+    assert await stack.ids(things) == ["a", "b", "c"]
+
+
+async def test_contents_are_encoded_where_no_vector_is_given(stack):
+    texts = await stack.collection("texts", model="tiny")
+    assert await errors(
+        stack,
+        texts,
+        document("encoded", None, text="four"),
+        document("given", [0, 0, 1, 0], text="kept with it"),
+    ) == [None, None]
+    assert (await stack.documents.vector(texts, "encoded", soon())).tolist() == [4, 1, 0, 0]
+    assert (await stack.documents.vector(texts, "given", soon())).tolist() == [0, 0, 1, 0]
+
+
+async def test_faulty_documents_fail_alone(stack):
+    texts = await stack.collection("texts", model="tiny")
+    own = NotFound("thing", "x", "found faulty before")
+    found = await errors(
+        stack,
+        texts,
+        document("fine"),
+        document("", text="x"),
+        document("tab\t"),
+        document("é" * 129),
+        document("short", [1, 0]),
+        document("nan", [1, float("nan"), 0, 0]),
+        document("zero", [0, 0, 0, 0]),
+        document("nothing", None),
+        document("empty", None, text=""),
+        own,
+        document("fine", [0, 1, 0, 0]),
+    )
+    assert [None if one is None else one.message for one in found] == [
+        None,
+        "documents[1].id: 0 bytes of UTF-8 given, 1 to 256 allowed",
+        "documents[2].id: holds a control character; leave it out",
+        "documents[3].id: 258 bytes of UTF-8 given, 1 to 256 allowed",
+        "documents[4].vector: has 2 components, the collection's vectors have 4",
+        "documents[5].vector: component 1 is nan; give finite numbers",
+        "documents[6].vector: is all zeros, which has no direction to compare by cosine",
+        "documents[7].content: required where no vector is given",
+        "text: is empty",
+        "found faulty before",
+        "documents[10].id: the same as of documents[0]; give each id once a call",
+    ]
+    assert await stack.ids(texts) == ["fine"]
+    assert (await stack.documents.vector(texts, "fine", soon())).tolist() == [1, 0, 0, 0]
+
+
+async def test_when_all_fail_nothing_is_written(stack):
+    things = await stack.collection()
+    result = await stack.documents.upsert(things, [document("a", None)], soon())
+    assert result.errors[0].message == "documents[0].vector: required: the collection has no model"
+    assert result.write_token == b""
+
+
+async def test_a_content_of_another_modality_fails_alone(stack):
+    texts = await stack.collection("texts", model="tiny")
+    picture = replace(document("a", None), content=Content(Modality.IMAGE, b"png"))
+    (error,) = await errors(stack, texts, picture)
+    assert error.message == (
+        "documents[0].content: is image, the collection's model tiny reads text"
+    )
+
+
+async def test_binary_vectors_are_packed_bits(stack):
+    space = VectorSpace(16, Metric.JACCARD, VectorKind.BINARY)
+    bits = await stack.collections.create(CollectionSpec("bits", vector_space=space), "", soon())
+    packed = replace(document("a"), vector=np.array([1, 255], np.uint8))
+    floats = document("b", [1.0] * 16)
+    long = replace(document("c"), vector=np.zeros(3, np.uint8))
+    assert [one and one.message for one in await errors(stack, bits, packed, floats, long)] == [
+        None,
+        "documents[1].vector: is a float vector, the collection holds binary ones",
+        "documents[2].vector: has 24 components, the collection's vectors have 16",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"n": 2.0**53}, "documents[0].attributes.n: is 2^53 or more in magnitude"),
+        ({"a": {"b": [1.0, -(2.0**60)]}}, "documents[0].attributes.a.b[1]: is 2^53 or more"),
+        ({"n": float("inf")}, "documents[0].attributes.n: is inf; give a finite number"),
+        ({"year": "1999"}, "documents[0].attributes.year: is not of type int64"),
+        ({"year": 1999.5}, "documents[0].attributes.year: 1999.5 has a fraction"),
+        ({"year": True}, "documents[0].attributes.year: is not of type int64"),
+        ({"title": 5.0}, "documents[0].attributes.title: is not of type string"),
+        ({"ratio": "x"}, "documents[0].attributes.ratio: is not of type double"),
+        ({"open": 1.0}, "documents[0].attributes.open: is not of type bool"),
+    ],
+)
+async def test_faulty_attributes(stack, attributes, message):
+    things = await declared(stack)
+    (error,) = await errors(stack, things, document("a", attributes=attributes))
+    assert message in error.message
+
+
+async def declared(stack):
+    types = {
+        "year": FieldType.INT64,
+        "title": FieldType.STRING,
+        "ratio": FieldType.DOUBLE,
+        "open": FieldType.BOOL,
+    }
+    fields = tuple(DeclaredField(name, kind) for name, kind in types.items())
+    spec = CollectionSpec("things", vector_space=SPACE, fields=fields)
+    return await stack.collections.create(spec, "", soon())
+
+
+async def test_declared_attributes_reach_the_engine_typed_and_others_do_not(stack):
+    things = await declared(stack)
+    given = {"year": 1999.0, "title": "t", "open": False, "other": [2.0**53 - 1, None, "x"]}
+    await stack.upsert(things, document("a", attributes=given))
+    (row,) = stack.engine.rows[things.physical].values()
+    assert row.fields == {"year": 1999, "title": "t", "ratio": None, "open": False}
+    assert isinstance(row.fields["year"], int)
+
+
+async def test_only_current_generations_are_shown(stack):
+    things = await stack.collection()
+    await stack.upsert(things, document("a", stored=b"old"), document("b"), document("c"))
+    (hits,) = await stack.engine.search(things.physical, np.array([[1, 0, 0, 0]]), 10, 5)
+    found = [(hit.document_id, hit.generation) for hit in hits]
+    await stack.upsert(things, document("a", stored=b"new"))
+    await stack.documents.delete(things, ["b"], soon())
+    current = await stack.documents.current(things, found, soon())
+    assert [key[0] for key in current] == ["c"]
+    new = (await stack.documents.get(things, "a", soon())).generation
+    current = await stack.documents.current(things, [*found, ("a", new)], soon())
+    assert await stack.documents.stored([current["a", new]]) == [b"new"]
+
+
+async def test_many_documents_at_once(stack):
+    things = await stack.collection()
+    ids = [f"{n:05d}" for n in range(2_000)]
+    await stack.upsert(things, *(document(one) for one in ids))
+    await stack.upsert(things, *(document(one) for one in ids[::2]))
+    assert await stack.documents.count(things, soon()) == 2_000
+    assert await stack.documents.delete(things, ids[500:], soon()) == 1_500
+    assert await rows(stack, things) == 500
+
+
+async def test_a_failed_write_is_never_seen_and_its_rows_are_dropped(stack):
+    things = await stack.collection()
+    await stack.upsert(things, document("a", stored=b"before"))
+
+    async def insert_and_fail(physical, some, timeout):
+        await insert(physical, some, timeout)
+        raise Unavailable("the engine fell over after the rows were in")
+
+    insert, stack.engine.insert = stack.engine.insert, insert_and_fail
+    with pytest.raises(Unavailable, match="fell over"):
+        await stack.documents.upsert(things, [document("a"), document("b")], soon())
+    stack.engine.insert = insert
+    assert await stored(stack, things, "a") == b"before"
+    assert await stack.ids(things) == ["a"]
+    assert await stack.engine.count_rows(things.physical, 5) == 3
+    assert await rows(stack, things) == 1
+
+
+async def test_the_last_write_begun_wins_whichever_ends_last(stack):
+    things = await stack.collection()
+    await stack.upsert(things, document("a", stored=b"zero"))
+    first_is_in, go_on = asyncio.Event(), asyncio.Event()
+
+    async def insert_slowly(physical, some, timeout):
+        stack.engine.insert = insert
+        first_is_in.set()
+        await go_on.wait()
+        return await insert(physical, some, timeout)
+
+    insert, stack.engine.insert = stack.engine.insert, insert_slowly
+    first = asyncio.create_task(stack.upsert(things, document("a", stored=b"first")))
+    await first_is_in.wait()
+    await stack.upsert(things, document("a", stored=b"second"))
+    # a sweep in between must not take the first for abandoned
+    await stack.sweeper.sweep(soon())
+    go_on.set()
+    await first
+    assert await stored(stack, things, "a") == b"second"
+    assert await stack.documents.count(things, soon()) == 1
+    assert await rows(stack, things) == 1
+
+
+async def test_a_collection_deleted_during_a_write_takes_no_document(stack):
+    things = await stack.collection()
+    first_is_in, go_on = asyncio.Event(), asyncio.Event()
+
+    async def insert_slowly(physical, some, timeout):
+        first_is_in.set()
+        await go_on.wait()
+        return await insert(physical, some, timeout)
+
+    insert, stack.engine.insert = stack.engine.insert, insert_slowly
+    writing = asyncio.create_task(stack.upsert(things, document("a")))
+    await first_is_in.wait()
+    await stack.collections.delete("things", "", soon())
+    go_on.set()
+    with pytest.raises(NotFound, match="collection 'things' was deleted"):
+        await writing
+    for use in (
+        stack.documents.count(things, soon()),
+        stack.documents.delete(things, ["a"], soon()),
+        stack.documents.upsert(things, [document("a")], soon()),
+    ):
+        with pytest.raises(NotFound, match="was deleted"):
+            await use
+    await stack.sweeper.sweep(soon())
+    assert stack.engine.rows == {}
+
+
+async def test_a_deadline_that_passes_in_the_engine_is_told_in_time(stack):
+    things = await stack.collection()
+
+    async def time_out(physical, some, timeout):
+        await asyncio.sleep(timeout)
+        raise DeadlineExceeded("the engine took too long")
+
+    insert, stack.engine.insert = stack.engine.insert, time_out
+    with pytest.raises(DeadlineExceeded):
+        await stack.documents.upsert(things, [document("a")], Deadline.after(0.2))
+    stack.engine.insert = insert
+    assert await stack.ids(things) == []
+
+
+async def test_a_damaged_content_is_data_loss(stack, tmp_path):
+    things = await stack.collection()
+    await stack.upsert(things, document("a", stored=b"precious"))
+    (ref,) = (await stack.documents.current(things, [("a", 1)], soon())).values()
+    path = pack_path(tmp_path / "content", ref.pack)
+    path.write_bytes(path.read_bytes().replace(b"precious", b"previous"))
+    with pytest.raises(DataLoss):
+        await stored(stack, things, "a")
+
+
+async def test_the_sweeper_runs_by_itself_when_woken_and_outlives_an_engine_that_is_away(stack):
+    things = await stack.collection()
+    await stack.upsert(things, document("a"))
+    stack.sweeper._interval_seconds = 0.02
+    dropped = asyncio.Event()
+
+    async def delete_and_tell(physical, keys, timeout):
+        await delete(physical, keys, timeout)
+        dropped.set()
+
+    delete, stack.engine.delete = stack.engine.delete, delete_and_tell
+    sweeping = asyncio.create_task(stack.sweeper.run())
+    stack.engine.fail_next.append(Unavailable("away"))
+    await stack.documents.delete(things, ["a"], soon())
+    await asyncio.wait_for(dropped.wait(), 60)
+    assert stack.engine.rows[things.physical] == {}
+    sweeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sweeping
+
+
+IDS = st.sampled_from(["a", "b", "c"])
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("upsert"), st.lists(IDS, min_size=1, unique=True)),
+        st.tuples(st.just("fail"), st.lists(IDS, min_size=1, unique=True)),
+        st.tuples(st.just("delete"), st.lists(IDS)),
+        st.tuples(st.just("sweep"), st.none()),
+        st.tuples(st.just("restart"), st.none()),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(STEPS)
+def test_any_order_of_writes_reads_as_a_dictionary_does(tmp_path_factory, steps):
+    asyncio.run(follow(tmp_path_factory.mktemp("stack"), steps))
+
+
+async def follow(folder, steps):
+    model = {}
+    opened = open_stack(folder)
+    stack = await opened.__aenter__()
+    things = await stack.collection()
+    for number, (step, ids) in enumerate(steps):
+        content = str(number).encode()
+        if step == "upsert":
+            await stack.upsert(things, *(document(one, stored=content) for one in ids))
+            model |= dict.fromkeys(ids, content)
+        elif step == "fail":
+            stack.engine.fail_next.append(Unavailable("away"))
+            with pytest.raises(Unavailable):
+                await stack.upsert(things, *(document(one, stored=content) for one in ids))
+        elif step == "delete":
+            removed = await stack.documents.delete(things, ids, soon())
+            assert removed == len(model.keys() & set(ids))
+            model = {one: held for one, held in model.items() if one not in ids}
+        elif step == "sweep":
+            assert await rows(stack, things) == len(model)
+        else:
+            await opened.__aexit__(None, None, None)
+            opened = open_stack(folder, stack.engine)
+            stack = await opened.__aenter__()
+        assert await stack.ids(things) == sorted(model)
+        assert {one: await stored(stack, things, one) for one in model} == model
+        assert await stack.documents.count(things, soon()) == len(model)
+    assert await rows(stack, things) == len(model)
+    await opened.__aexit__(None, None, None)
+
+
+async def test_concurrent_writers_of_the_same_ids_leave_one_of_each(stack):
+    things = await stack.collection()
+
+    async def write(number):
+        if number % 5 == 4:
+            await stack.documents.delete(things, ["a"], soon())
+        else:
+            await stack.upsert(things, *(document(one, stored=b"%d" % number) for one in "abc"))
+
+    await asyncio.gather(*(write(number) for number in range(40)))
+    ids = await stack.ids(things)
+    assert set(ids) >= {"b", "c"}
+    assert await stack.documents.count(things, soon()) == len(ids)
+    assert await rows(stack, things) == len(ids)
+    current = [(await stack.documents.get(things, one, soon())).generation for one in ids]
+    held = stack.engine.rows[things.physical].values()
+    assert sorted(current) == sorted(row.generation for row in held)
+
+
+VICTIM = """
+import asyncio, sys
+from pathlib import Path
+from {package}.stack import document, open_stack
+
+async def main():
+    async with open_stack(Path(sys.argv[1])) as stack:
+        things = await stack.collection()
+        number = 0
+        while True:
+            await stack.upsert(things, *(document(f"{{number}}-{{part}}") for part in range(20)))
+            print(number, flush=True)
+            number += 1
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("acknowledged", [1, 7, 23])
+async def test_a_kill_in_the_middle_of_writes_loses_nothing_acknowledged(tmp_path, acknowledged):
+    last = await asyncio.to_thread(kill_after, tmp_path, acknowledged)
+    async with open_stack(tmp_path) as stack:
+        things = await stack.collections.get("things", soon())
+        ids = await stack.ids(things)
+        whole = {f"{number}-{part}" for number in range(last + 1) for part in range(20)}
+        extra = set(ids) - whole
+        # the write in hand may have been committed just before the kill, then all of it
+        assert set(ids) >= whole
+        assert extra in (set(), {f"{last + 1}-{part}" for part in range(20)})
+        assert await stack.documents.count(things, soon()) == len(ids)
+        assert await stored(stack, things, ids[-1]) == ids[-1].encode()
+        pending = "SELECT count(*) FROM pending"
+        left = await stack.journal.read(lambda c: c.exec_driver_sql(pending).scalar_one(), soon())
+        assert left == 0
+
+
+def kill_after(folder, acknowledged):
+    """Run writes in another process, kill it, and return the last one it was told is done."""
+    package = __package__
+    root = Path(__file__).parents[package.count(".") + 1]
+    victim = subprocess.Popen(
+        [sys.executable, "-c", VICTIM.format(package=package), str(folder)],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(root)])},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with victim:
+        last = -1
+        while last < acknowledged:
+            last = int(victim.stdout.readline())
+        time.sleep(0.003 * (acknowledged % 4))  # not always at the same point of the next write
+        victim.send_signal(signal.SIGKILL)
+        return max([last, *(int(line) for line in victim.stdout)])
