@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from searchmesh_search.content import Content
     from searchmesh_search.deadline import Deadline
 
+ENCODER_SERVICE: str = pb.DESCRIPTOR.services_by_name["EncoderService"].full_name
+
 MAX_CONTENTS = 256
 """Most contents that the encoder takes in one call."""
 

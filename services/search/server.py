@@ -1,0 +1,134 @@
+"""The composition root of the search service: every object is made here, once."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from searchmesh.search.v1 import (
+    collection_service_pb2_grpc,
+    document_service_pb2_grpc,
+    search_service_pb2_grpc,
+)
+from searchmesh_common.channels import Credentials, Target, aio_channel
+from searchmesh_common.health import Check
+from searchmesh_common.metrics import new_registry
+from searchmesh_common.ports import StartError, read_tokens
+from searchmesh_common.server import Server
+from searchmesh_search import collection_servicer, document_servicer, search_servicer
+from searchmesh_search.collection_servicer import CollectionServicer
+from searchmesh_search.collections import Collections
+from searchmesh_search.content_store import ContentStore
+from searchmesh_search.deadline import Deadline
+from searchmesh_search.document_servicer import DocumentServicer
+from searchmesh_search.documents import Documents
+from searchmesh_search.encoder_client import ENCODER_SERVICE, EncoderClient
+from searchmesh_search.journal import Journal
+from searchmesh_search.metrics import SearchMetrics
+from searchmesh_search.milvus_engine import MilvusEngine
+from searchmesh_search.search_servicer import SearchServicer
+from searchmesh_search.searcher import Searcher
+from searchmesh_search.sweeper import InHand, Sweeper
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+    from searchmesh_search.engine import Engine
+    from searchmesh_search.settings import SearchSettings
+
+RECOVERY_SECONDS = 60.0
+"""Time to undo what a process before this one left half done."""
+
+
+@asynccontextmanager
+async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
+    """The search service's server, not yet started; see `Server`.
+
+    Raises what stops a start: an unusable setting, a journal that cannot be opened. The engine and
+    the encoder may be away: health says so until they are back.
+    """
+    registry = new_registry("search")
+    metrics = SearchMetrics(registry)
+    async with AsyncExitStack() as resources:
+        journal = Journal(settings.journal_url)
+        await journal.open()
+        resources.push_async_callback(journal.close)
+        contents = ContentStore(settings.contents_folder)
+        await contents.open()
+        resources.push_async_callback(contents.close)
+        engine = MilvusEngine(settings.engine_uri, settings.engine_token)
+        await engine.start()
+        resources.push_async_callback(engine.close)
+        channel = aio_channel(_encoder_target(settings))
+        resources.push_async_callback(channel.close)
+        encoder = EncoderClient(channel)
+
+        in_hand = InHand()
+        sweeper = Sweeper(journal, engine, in_hand)
+        await sweeper.recover(Deadline.after(RECOVERY_SECONDS))
+        collections = Collections(journal, engine, encoder, sweeper, in_hand)
+        documents = Documents(journal, contents, engine, encoder.encode_documents, sweeper, in_hand)
+        searcher = Searcher(collections, documents, engine, encoder)
+
+        server = Server(settings, registry)
+        server.add(
+            collection_service_pb2_grpc.add_CollectionServiceServicer_to_server,
+            CollectionServicer(collections),
+            collection_servicer.SERVICE,
+        )
+        server.add(
+            document_service_pb2_grpc.add_DocumentServiceServicer_to_server,
+            DocumentServicer(collections, documents, metrics),
+            document_servicer.SERVICE,
+        )
+        server.add(
+            search_service_pb2_grpc.add_SearchServiceServicer_to_server,
+            SearchServicer(searcher, metrics),
+            search_servicer.SERVICE,
+        )
+        server.health.add_check(_storage_check(settings, engine, journal))
+        await resources.enter_async_context(_in_background(sweeper.run(), "sweeper"))
+        yield server
+
+
+def _encoder_target(settings: SearchSettings) -> Target:
+    """Raises StartError where the settings do not fit together, or a file cannot be read."""
+    if not settings.encoder_tls:
+        if settings.encoder_ca or settings.encoder_token_file:
+            raise StartError("encoder_ca and encoder_token_file need encoder_tls")
+        credentials = None
+    else:
+        (token,) = read_tokens(settings.encoder_token_file) or (None,)
+        credentials = Credentials(ca=settings.encoder_ca, token=token)
+    return Target(
+        settings.encoder,
+        credentials,
+        health_service=ENCODER_SERVICE,
+        max_message_bytes=settings.max_message_bytes,
+    )
+
+
+def _storage_check(settings: SearchSettings, engine: Engine, journal: Journal) -> Check:
+    """All three services need the engine and the journal; vector and id searches work without the
+    encoder, so it does not count."""
+    timeout = settings.health_timeout_seconds
+
+    async def probe() -> None:
+        await asyncio.gather(engine.ping(timeout), journal.ping(Deadline.after(timeout)))
+
+    return Check(
+        (collection_servicer.SERVICE, document_servicer.SERVICE, search_servicer.SERVICE),
+        probe,
+        interval_seconds=settings.health_interval_seconds,
+        timeout_seconds=timeout,
+    )
+
+
+@asynccontextmanager
+async def _in_background(work: Coroutine[None, None, None], name: str) -> AsyncIterator[None]:
+    """Runs beside the block. What ends it early ends the block: a service does not go on half."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(work, name=name)
+        yield
+        task.cancel()
