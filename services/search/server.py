@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
     from searchmesh_search.engine import Engine
     from searchmesh_search.settings import SearchSettings
+
+_log = logging.getLogger("searchmesh.search")
 
 RECOVERY_SECONDS = 60.0
 """Time to undo what a process before this one left half done."""
@@ -127,8 +131,18 @@ def _storage_check(settings: SearchSettings, engine: Engine, journal: Journal) -
 
 @asynccontextmanager
 async def _in_background(work: Coroutine[None, None, None], name: str) -> AsyncIterator[None]:
-    """Runs beside the block. What ends it early ends the block: a service does not go on half."""
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(work, name=name)
+    """Runs beside the block and ends with it. Work that ends by itself has failed: it is logged at
+    once, and raised when the block ends."""
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_log_failure)
+    try:
         yield
+    finally:
         task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception():
+        _log.critical("%s ended", task.get_name(), exc_info=task.exception())
