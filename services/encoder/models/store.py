@@ -1,0 +1,121 @@
+"""Built models on disk: fetched and built once, found ready at the next start.
+
+    SEARCHMESH_HOME/models/<fingerprint>/model.onnx, tokenizer.json, manifest.json
+    SEARCHMESH_HOME/models/downloads/<sha256>
+
+The manifest is written last and holds the sha256 of the others: a folder that a crash left half
+written, or a file that has changed since, is built again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from searchmesh_common.errors import FailedPrecondition
+from searchmesh_common.logs import fields
+from searchmesh_encoder.models.bert import build_bert
+from searchmesh_encoder.models.fingerprint import fingerprint
+from searchmesh_encoder.models.sources import fetch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from searchmesh_encoder.models.card import ModelCard
+    from searchmesh_encoder.models.download import Progress
+
+_log = logging.getLogger("searchmesh.models")
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltModel:
+    """A model's files, whole and checked."""
+
+    fingerprint: str
+    graph: Path
+    tokenizer: Path
+
+
+class ModelStore:
+    """The folder of built models; several processes may share it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def built(self, card: ModelCard, progress: Progress) -> BuiltModel:
+        """The model's files, built now unless they are there; blocks, for seconds to minutes.
+
+        progress: told of the bytes of a download. Raises what `fetch` and `build_bert` raise.
+        """
+        name = fingerprint(card)
+        folder = self._folder / name
+        model = BuiltModel(name, folder / "model.onnx", folder / "tokenizer.json")
+        if not _is_whole(model):
+            started = time.perf_counter()
+            self._build(card, model, progress)
+            seconds = round(time.perf_counter() - started, 3)
+            _log.info("model built", extra=fields(model=card.name, folder=folder, seconds=seconds))
+        return model
+
+    def _build(self, card: ModelCard, model: BuiltModel, progress: Progress) -> None:
+        downloads = self._folder / "downloads"
+        tokenizer = fetch(card.tokenizer, downloads, progress)
+        weights = fetch(card.weights, downloads, progress)
+        graph = _graph(card, weights)
+        model.graph.parent.mkdir(parents=True, exist_ok=True)
+        _write(model.tokenizer, tokenizer.read_bytes())
+        _write(model.graph, graph)
+        _write(_manifest(model), json.dumps(_digests(model), indent=1).encode())
+
+
+def _graph(card: ModelCard, weights: Path) -> bytes:
+    try:
+        tensors = load_file(weights)
+    except SafetensorError as error:
+        raise FailedPrecondition(
+            "WRONG_WEIGHTS", f"{weights} is not a safetensors file: {error}"
+        ) from error
+    graph: bytes = build_bert(tensors, card.bert).SerializeToString()
+    return graph
+
+
+def _manifest(model: BuiltModel) -> Path:
+    return model.graph.with_name("manifest.json")
+
+
+def _digests(model: BuiltModel) -> dict[str, str]:
+    digests = {}
+    for path in (model.graph, model.tokenizer):
+        with path.open("rb") as file:
+            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
+
+
+def _is_whole(model: BuiltModel) -> bool:
+    try:
+        promised = json.loads(_manifest(model).read_bytes())
+        return bool(promised == _digests(model))
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        _log.warning("manifest is damaged", extra=fields(file=_manifest(model)))
+        return False
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Put a whole file in place, or none."""
+    # the process's number, so that two that build the same model do not write one file
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

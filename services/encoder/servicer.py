@@ -1,0 +1,84 @@
+"""EncoderService: translate, call the core, translate back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from searchmesh.encoder.v1 import encoder_service_pb2 as pb
+from searchmesh.encoder.v1 import encoder_service_pb2_grpc as pb_grpc
+from searchmesh_common.errors import Unsupported
+from searchmesh_encoder import convert
+from searchmesh_encoder.stream import EncodeStream
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator, Callable
+
+    from google.protobuf.empty_pb2 import Empty
+    from google.protobuf.message import Message
+    from grpc.aio import ServicerContext
+
+    from searchmesh_encoder.encoder import Encoder
+    from searchmesh_encoder.registry import ModelRegistry
+
+    Context = ServicerContext[Any, Any]
+
+SERVICE: str = pb.DESCRIPTOR.services_by_name["EncoderService"].full_name
+
+
+class EncoderServicer(pb_grpc.EncoderServiceServicer):
+    """Contents in, vectors out."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        registry: ModelRegistry,
+        *,
+        validate: Callable[[Message], None],
+        draining: asyncio.Event,
+        stream_requests: int,
+    ) -> None:
+        """validate: raises InvalidRequest; for the messages of streams.
+
+        draining: set when the server wants streams to end. stream_requests: most requests of one
+        stream that are worked on at once.
+        """
+        self._encoder = encoder
+        self._registry = registry
+        self._validate = validate
+        self._draining = draining
+        self._stream_requests = stream_requests
+
+    async def Encode(self, request: pb.EncodeRequest, context: Context) -> pb.EncodeResponse:
+        encoded = await self._encoder.encode(convert.encode_call(request))
+        return convert.encode_response(request, encoded)
+
+    async def EncodeStream(  # type: ignore[override]  # writes by itself, so that it is cancelled at once
+        self, requests: AsyncIterator[pb.EncodeStreamRequest], context: Context
+    ) -> None:
+        stream = EncodeStream(self._answer, context.write, self._draining, self._stream_requests)
+        await stream.serve(requests)
+
+    async def ListModels(
+        self, request: pb.ListModelsRequest, context: Context
+    ) -> pb.ListModelsResponse:
+        return convert.model_page(request, self._registry.all())
+
+    async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:
+        return convert.model(self._registry.get(request.name))
+
+    async def LoadModel(self, request: pb.LoadModelRequest, context: Context) -> pb.Model:
+        raise Unsupported(
+            "LoadModel is not implemented yet; name the model in ENCODER_MODELS and restart"
+        )
+
+    async def UnloadModel(self, request: pb.UnloadModelRequest, context: Context) -> Empty:
+        raise Unsupported(
+            "UnloadModel is not implemented yet; leave the model out of ENCODER_MODELS and restart"
+        )
+
+    async def _answer(self, request: pb.EncodeStreamRequest) -> pb.EncodeStreamResponse:
+        self._validate(request)
+        encoded = await self._encoder.encode(convert.encode_call(request.request))
+        response = convert.encode_response(request.request, encoded)
+        return pb.EncodeStreamResponse(id=request.id, response=response)

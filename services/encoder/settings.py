@@ -1,0 +1,62 @@
+"""EncoderSettings: every knob of the encoder, its unit and its default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from searchmesh_common.server_settings import ServerSettings
+from searchmesh_common.settings import setting
+
+PREFIX = "ENCODER_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSettings(ServerSettings):
+    """Every knob of the encoder, its unit and its default."""
+
+    listen: str = "127.0.0.1:50051"
+    """Address that serves gRPC, as host:port. Port 0 takes a free one, [::] or 0.0.0.0 every
+    interface."""
+
+    metrics_listen: str = "127.0.0.1:9101"
+    """Address that serves Prometheus metrics over HTTP at /metrics, as host:port. Empty: not
+    served."""
+
+    health_listen: str = "127.0.0.1:50061"
+    """Address that serves grpc.health.v1 alone, without TLS and on a thread of its own, for probes.
+    Empty: not served."""
+
+    home: Path = field(default=Path(".searchmesh"), metadata=setting(env="SEARCHMESH_HOME"))
+    """Folder that holds all state; built models are under models."""
+
+    default_model: str = "all-minilm-l6-v2"
+    """The model that the service's health speaks of; loaded first."""
+
+    models: tuple[str, ...] = ()
+    """Further models to load at the start, by name."""
+
+    cards: Path | None = None
+    """Folder of further model cards, *.yaml; one of a known name replaces it."""
+
+    workers: int | None = field(default=None, metadata=setting(minimum=1, maximum=1024))
+    """Batches that are computed side by side. Empty: as many as CPUs, by affinity and cgroup
+    quota."""
+
+    batch_tokens: int = field(default=256, metadata=setting(minimum=1, maximum=1_000_000))
+    """Most tokens of a batch, padding counted. A longer content is a batch alone."""
+
+    queue_tokens: int = field(default=131_072, metadata=setting(minimum=1, maximum=100_000_000))
+    """Most tokens that wait for a worker. What does not fit is refused with RESOURCE_EXHAUSTED and
+    the time to wait."""
+
+    max_text_characters: int = field(
+        default=1_000_000, metadata=setting(minimum=1, maximum=100_000_000)
+    )
+    """Most characters of one text. A longer one is that content's error, whatever `on_too_long`
+    says; up to it the tokens left out are counted truthfully, at about a second a million
+    characters."""
+
+    stream_requests: int = field(default=16, metadata=setting(minimum=1, maximum=1024))
+    """Most requests of one stream that are worked on at once. The next is read when one is
+    answered."""

@@ -1,0 +1,68 @@
+"""One bidirectional stream: requests are worked on side by side and answered as they are done."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from searchmesh.encoder.v1 import encoder_service_pb2 as pb
+from searchmesh_common.errors import ServiceError, Unavailable
+from searchmesh_common.status import to_proto
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+
+class EncodeStream:
+    """Reads no further than it can answer, so that a caller who does not read stops being read."""
+
+    def __init__(
+        self,
+        answer: Callable[[pb.EncodeStreamRequest], Awaitable[pb.EncodeStreamResponse]],
+        write: Callable[[pb.EncodeStreamResponse], Awaitable[None]],
+        draining: asyncio.Event,
+        most_at_once: int,
+    ) -> None:
+        """answer: what it raises of our error family is that request's answer.
+
+        draining: when it is set, what was read is answered and the stream ends.
+        """
+        self._answer = answer
+        self._write = write
+        self._draining = draining
+        self._slots = asyncio.Semaphore(most_at_once)
+        self._writing = asyncio.Lock()
+
+    async def serve(self, requests: AsyncIterator[pb.EncodeStreamRequest]) -> None:
+        """Answer requests until the caller has no more. Raises Unavailable where we drain."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                reading = group.create_task(self._read(requests, group))
+                stopping = group.create_task(self._draining.wait())
+                await asyncio.wait((reading, stopping), return_when=asyncio.FIRST_COMPLETED)
+                reading.cancel()
+                stopping.cancel()
+        except ExceptionGroup as errors:
+            # the first is what ended the stream, and its status is the stream's
+            raise errors.exceptions[0] from errors
+        if reading.cancelled():
+            raise Unavailable("this server is draining; open the stream again")
+
+    async def _read(
+        self, requests: AsyncIterator[pb.EncodeStreamRequest], group: asyncio.TaskGroup
+    ) -> None:
+        await self._slots.acquire()
+        async for request in requests:
+            group.create_task(self._serve_one(request))
+            await self._slots.acquire()
+
+    async def _serve_one(self, request: pb.EncodeStreamRequest) -> None:
+        try:
+            try:
+                response = await self._answer(request)
+            except ServiceError as error:
+                response = pb.EncodeStreamResponse(id=request.id, error=to_proto(error))
+            async with self._writing:
+                await self._write(response)
+        finally:
+            self._slots.release()

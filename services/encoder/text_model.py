@@ -1,0 +1,71 @@
+"""A text model that is loaded: its card, its preprocessor and its graph."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from searchmesh_common.errors import FailedPrecondition, Internal, InvalidRequest
+from searchmesh_encoder.models.card import Modality
+from searchmesh_encoder.onnx_backend import OnnxModel
+from searchmesh_encoder.preprocess.text import InputRole, OnTooLong, TextPreprocessor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from searchmesh_common.errors import ServiceError
+    from searchmesh_encoder.content import Content
+    from searchmesh_encoder.models.card import ModelCard
+    from searchmesh_encoder.models.store import BuiltModel
+    from searchmesh_encoder.preprocess.text import PreparedText
+
+
+class TextModel:
+    """A model that turns texts into vectors; safe to use from several threads."""
+
+    def __init__(self, card: ModelCard, built: BuiltModel, max_characters: int) -> None:
+        """Load and warm the model; blocks. Raises FailedPrecondition where its files are no good.
+
+        max_characters: most characters of one text.
+        """
+        self.card = card
+        self.name = card.name
+        self.fingerprint = built.fingerprint
+        self._preprocessor = TextPreprocessor(
+            built.tokenizer,
+            window=card.window,
+            prefixes={
+                InputRole.QUERY: card.query_prefix,
+                InputRole.DOCUMENT: card.document_prefix,
+            },
+            max_characters=max_characters,
+        )
+        self._graph = OnnxModel(built.graph)
+        self._warm()
+
+    def prepare(self, content: Content, role: InputRole, on_too_long: OnTooLong) -> PreparedText:
+        """What `run` takes; blocks. Raises InvalidRequest where the content is at fault."""
+        if content.modality is not Modality.TEXT or not isinstance(content.data, str):
+            given = content.modality.value if content.modality else "nothing"
+            raise InvalidRequest.of("content", f"{given} given, {self.name} reads text")
+        return self._preprocessor.prepare(content.data, role, on_too_long)
+
+    def run(self, texts: Sequence[PreparedText]) -> Sequence[np.ndarray | ServiceError]:
+        """The vector of each text, (dimension,) float32, or why it has none; blocks."""
+        vectors = self._graph.run(self._preprocessor.collate(texts))
+        finite = np.isfinite(vectors).all(axis=1)
+        return [
+            vector if is_finite else Internal("the model computed a vector that is not finite")
+            for vector, is_finite in zip(vectors, finite, strict=True)
+        ]
+
+    def _warm(self) -> None:
+        text = self._preprocessor.prepare("warm", InputRole.DOCUMENT, OnTooLong.TRUNCATE)
+        shape = self._graph.run(self._preprocessor.collate([text])).shape
+        if shape != (1, self.card.dimension):
+            raise FailedPrecondition(
+                "WRONG_DIMENSION",
+                f"{self.name} computes vectors of {shape[-1]} components, its card says "
+                f"{self.card.dimension}",
+            )
