@@ -1,0 +1,5 @@
+"""The command line `searchmesh`."""
+
+from searchmesh.cli.app import main
+
+__all__ = ["main"]

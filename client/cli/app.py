@@ -1,0 +1,124 @@
+"""The commands put together, the global options, and the exit code."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from searchmesh.cli import collections, importing, models, searching, status, up
+from searchmesh.cli.global_options import hoisted
+from searchmesh.cli.output import Output
+from searchmesh.cli.session import Session
+from searchmesh.connection import DEFAULT_ENCODER, DEFAULT_SEARCH, Connection
+from searchmesh.errors import ServiceError, Unauthenticated, Unreachable
+from searchmesh.local import LocalMeshError
+
+EXIT_FAILED = 1
+EXIT_UNREACHABLE = 3
+
+_EPILOG = """\
+The global options may stand anywhere on the line.
+
+Exit codes: 0 done; 1 the call failed, or some documents did; 2 the command line is wrong; \
+3 a service cannot be reached; 130 interrupted.
+"""
+
+app = typer.Typer(
+    name="searchmesh",
+    help="Search by meaning: start the mesh, bring documents in, and find them.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("up")(up.up)
+app.command("status")(status.status)
+app.command("models")(models.models)
+app.add_typer(collections.app, name="collections")
+app.command("import")(importing.import_)
+app.command("search")(searching.search)
+
+
+@app.callback()
+def global_options(
+    context: typer.Context,
+    encoder: Annotated[
+        str, typer.Option(envvar="SEARCHMESH_ENCODER", help="Address of the encoder.")
+    ] = DEFAULT_ENCODER,
+    search: Annotated[
+        str, typer.Option(envvar="SEARCHMESH_SEARCH", help="Address of the search service.")
+    ] = DEFAULT_SEARCH,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Talk TLS; --ca and a token imply it.")
+    ] = False,
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="SEARCHMESH_CA",
+            exists=True,
+            dir_okay=False,
+            help="PEM file with the authorities to trust, instead of the system's.",
+        ),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SEARCHMESH_TOKEN",
+            show_envvar=True,
+            help="Bearer token. Others on this machine can see it here: prefer the variable or "
+            "--token-file.",
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="File that holds the bearer token."),
+    ] = None,
+    caller: Annotated[
+        str, typer.Option(help="Name of the calling system, for fair sharing and logs.")
+    ] = "searchmesh-cli",
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, help="Seconds that a call may take. Default: 10, more for long work."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON value on standard output, no more.")
+    ] = False,
+) -> None:
+    """Search by meaning: start the mesh, bring documents in, and find them."""
+    if token and token_file:
+        raise typer.BadParameter("give --token or --token-file, not both")
+    connection = Connection(
+        encoder=encoder,
+        search=search,
+        tls=tls,
+        ca=ca,
+        token=token_file.read_text().strip() if token_file else token,
+        caller=caller,
+        timeout=timeout,
+    )
+    context.obj = Session(connection, Output(as_json=as_json))
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit."""
+    given = hoisted(sys.argv[1:] if arguments is None else arguments)
+    # errors may come before the options are parsed
+    output = Output(as_json="--json" in given)
+    try:
+        app(given, prog_name="searchmesh")
+    except Unreachable as error:
+        output.error(error, "`searchmesh up` starts both services on this machine.")
+        sys.exit(EXIT_UNREACHABLE)
+    except Unauthenticated as error:
+        output.error(error, "Give a token: --token-file FILE, or the variable SEARCHMESH_TOKEN.")
+        sys.exit(EXIT_FAILED)
+    except (ServiceError, LocalMeshError, OSError) as error:
+        output.error(error)
+        sys.exit(EXIT_FAILED)
+    sys.exit(0)

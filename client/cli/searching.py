@@ -1,0 +1,127 @@
+"""`searchmesh search`."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from searchmesh.cli.output import plain, table
+from searchmesh.cli.session import session_of
+from searchmesh.client import Client
+from searchmesh.results import Explain, Hit, SearchResult
+
+_MOST_CONTENT_CHARACTERS = 300
+
+
+def search(
+    context: typer.Context,
+    collection: Annotated[str, typer.Argument(metavar="COLLECTION", help="Where to search.")],
+    text: Annotated[
+        str | None,
+        typer.Argument(metavar="[TEXT]", help="What to search for, in words.", show_default=False),
+    ] = None,
+    vector: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON|@FILE", help="Instead of a text: a list of numbers, or a file with one."
+        ),
+    ] = None,
+    document_id: Annotated[
+        str | None,
+        typer.Option("--id", metavar="ID", help="Instead of a text: find what is like a document."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most hits.")] = 10,
+    offset: Annotated[int, typer.Option(min=0, max=10000, help="Best hits to pass over.")] = 0,
+    fields: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[,NAME…]",
+            help="What hits carry: attributes, * for all of them, $content for the content, "
+            "$id for nothing more. Repeatable. Default: *",
+        ),
+    ] = None,
+    min_score: Annotated[float | None, typer.Option(help="Least score of a hit.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show where the time went.")] = False,
+) -> None:
+    """Find the documents nearest to a text, a vector or another document, best first.
+
+    A text that starts with a dash goes after `--`.
+    """
+    if sum(given is not None for given in (text, vector, document_id)) != 1:
+        raise typer.BadParameter("give exactly one of TEXT, --vector and --id")
+    session = session_of(context)
+    names = [name for given in fields or () for name in given.split(",") if name]
+    with Client(session.connection) as mesh:
+        result = mesh.search(
+            collection,
+            text,
+            vector=None if vector is None else _parse_vector(vector),
+            document_id=document_id,
+            limit=limit,
+            offset=offset,
+            output_fields=names,
+            min_score=min_score,
+            explain=explain,
+        )
+    session.output.answer(result, lambda: _render(result, offset))
+
+
+def _parse_vector(given: str) -> np.ndarray:
+    try:
+        written = Path(given[1:]).read_text() if given.startswith("@") else given
+        return np.array(json.loads(written), dtype=np.float32)
+    except (ValueError, TypeError) as error:
+        raise typer.BadParameter(f"--vector must be a JSON list of numbers: {error}") from error
+
+
+def _render(result: SearchResult, offset: int) -> RenderableType:
+    with_content = any(hit.content is not None for hit in result)
+    columns = (">", f">{result.metric.lower()}", "id", "attributes")
+    hits = table(
+        (*columns, "content") if with_content else columns,
+        [
+            (
+                rank,
+                f"{hit.score:.4f}",
+                Text(hit.id, style="bold"),
+                _attributes(hit),
+                *([_content(hit)] if with_content else []),
+            )
+            for rank, hit in enumerate(result, offset + 1)
+        ],
+    )
+    if not result.explain:
+        return hits
+    return Group(hits, Text(), _explained(result.explain))
+
+
+def _attributes(hit: Hit) -> str:
+    return "  ".join(f"{key}: {_inline(value)}" for key, value in sorted(hit.attributes.items()))
+
+
+def _inline(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _content(hit: Hit) -> str:
+    content = plain(hit.content)
+    shown = content if isinstance(content, str) else json.dumps(content)
+    if len(shown) <= _MOST_CONTENT_CHARACTERS:
+        return shown
+    return shown[:_MOST_CONTENT_CHARACTERS] + "…"
+
+
+def _explained(explain: Explain) -> RenderableType:
+    times = (
+        f"total {explain.total_ms:.1f} ms: encode {explain.encode_ms:.1f}"
+        f" (queue {explain.queue_ms:.1f}), search {explain.search_ms:.1f},"
+        f" join {explain.fuse_ms:.1f}"
+    )
+    how = f"{explain.engine}, index {explain.index}"
+    if explain.model:
+        how += f", model {explain.model} {explain.fingerprint}"
+    return Text(f"{times}\n{how}" + ("\nvector from the cache" if explain.cache else ""), "dim")
