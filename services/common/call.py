@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from searchmesh_common.metrics import MethodMetrics
+    from searchmesh_common.open_calls import OpenCalls
 
 _log = logging.getLogger("searchmesh.call")
 
@@ -59,6 +60,8 @@ class Rpc:
     """Raises Unauthenticated by the call's metadata; None where anyone may call."""
 
     default_deadline_seconds: float | None
+    is_stream: bool
+    open_calls: OpenCalls
     log_level: int
     """Level of the log line of a call that went well."""
 
@@ -122,6 +125,7 @@ class Call:
 
     async def __aenter__(self) -> Call:
         self._rpc.metrics.started.inc()
+        self._rpc.open_calls.begin(self, is_stream=self._rpc.is_stream)
         return self
 
     async def __aexit__(
@@ -132,7 +136,10 @@ class Call:
     ) -> None:
         error = self._error(raised)
         code = status.code_of(error) if error else self._code(raised)
+        self._rpc.open_calls.end(self)
         self._finish(code, error, raised if isinstance(error, Internal) else None)
+        if error or raised is None:
+            await self._rpc.open_calls.may_answer()
         if error:
             proto = status.to_proto(error)
             trailers = (*self._context.trailing_metadata(), *status.trailing_metadata(proto))

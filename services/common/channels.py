@@ -32,8 +32,9 @@ _RETRY_POLICY = {
     "initialBackoff": "0.1s",
     "maxBackoff": "2s",
     "backoffMultiplier": 2,
-    # the call did not happen, or may happen again: mutations carry a request_id
-    "retryableStatusCodes": ["UNAVAILABLE"],
+    # the call did not happen, or may happen again: mutations carry a request_id.
+    # CANCELLED is what a stopping server makes of calls that it had not begun
+    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
 # one failed call in ten may be retried for long; when more fail, retries stop making it worse
 _RETRY_THROTTLING = {"maxTokens": 10, "tokenRatio": 0.1}

@@ -12,15 +12,27 @@ Where a whole message has to cross over, `Stub.FromString(message.SerializeToStr
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from google.protobuf.descriptor import FileDescriptor
     from google.protobuf.message import Message
+
+
+class _FileDescriptor(Protocol):
+    """What generated modules call `DESCRIPTOR`, whichever implementation is behind it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dependencies(self) -> Sequence[Any]: ...
+
+    def CopyToProto(self, proto: Any, /) -> None: ...
+
 
 CONTRACT_FILE = Path(__file__).with_name("contract.binpb")
 """A FileDescriptorSet with imports, source info and rules; the build writes it from protos/."""
@@ -47,7 +59,7 @@ class Contract:
         """Every file by name, with comments and rules, for reflection."""
         return self._files
 
-    def add(self, file: FileDescriptor) -> None:
+    def add(self, file: _FileDescriptor) -> None:
         """Take in a file that a library brings, such as the health service, and its imports."""
         for imported in file.dependencies:
             self.add(imported)

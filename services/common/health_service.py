@@ -62,12 +62,14 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         self._health.subscribe(listener)
         try:
             last = None
-            while not self._health.closed:
+            while True:
                 changed.clear()
                 response = _response(self._health.serving(request.service))
                 if response != last:
                     yield response
                     last = response
+                if self._health.closed:
+                    return
                 await changed.wait()
         finally:
             self._health.unsubscribe(listener)

@@ -11,7 +11,6 @@ Servicers stay at translate, call the core, translate back; errors of the family
 
 from __future__ import annotations
 
-import inspect
 import logging
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from searchmesh_common.contract import Contract
     from searchmesh_common.metrics import CallMetrics
+    from searchmesh_common.open_calls import OpenCalls
     from searchmesh_common.tokens import TokenCheck
     from searchmesh_common.validation import Validator
 
@@ -54,15 +54,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metrics: CallMetrics,
         *,
         default_deadline_seconds: float,
+        open_calls: OpenCalls,
         tokens: TokenCheck | None = None,
     ) -> None:
         self._contract = contract
         self._validator = validator
         self._metrics = metrics
         self._default_deadline_seconds = default_deadline_seconds
+        self._open_calls = open_calls
         self._tokens = tokens
         self._handlers: dict[str, Handler] = {}
-        self._streams: set[Call] = set()
 
     async def intercept_service(
         self,
@@ -82,28 +83,23 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._handlers[method] = self._surround(method, handler)
         return self._handlers[method]
 
-    def end_streams(self) -> None:
-        """End the streams that are still open with UNAVAILABLE, for a server that drains."""
-        for call in tuple(self._streams):
-            call.end_for_draining()
-
     def _surround(self, method: str, handler: Handler) -> Handler:
         # messages arrive as bytes and are parsed inside the call, so that one that does not parse
         # is answered, counted and logged like any other fault
         rpc = self._rpc(method, handler)
         if handler.request_streaming and handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(
-                self._streaming(rpc, handler.stream_stream, _messages),
+                _streaming(rpc, handler.stream_stream, _messages),
                 response_serializer=handler.response_serializer,
             )
         if handler.request_streaming:
             return grpc.stream_unary_rpc_method_handler(
-                self._client_stream(rpc, handler.stream_unary),
+                _client_stream(rpc, handler.stream_unary),
                 response_serializer=handler.response_serializer,
             )
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
-                self._streaming(rpc, handler.unary_stream, Call.request),
+                _streaming(rpc, handler.unary_stream, Call.request),
                 response_serializer=handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
@@ -123,46 +119,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             validate=None if is_library else self._validator.validate,
             admit=None if is_open or self._tokens is None else self._tokens.check,
             default_deadline_seconds=self._default_deadline_seconds if is_unary else None,
+            open_calls=self._open_calls,
+            is_stream=not is_unary,
             log_level=logging.DEBUG if is_library else logging.INFO,
             metrics=self._metrics.method(_grpc_type(handler), method),
         )
-
-    def _client_stream(self, rpc: Rpc, inner: Behaviour) -> Behaviour:
-        async def behaviour(raw_messages: AsyncIterator[bytes], context: Context) -> Message:
-            async with Call(rpc, context) as call:
-                self._streams.add(call)
-                try:
-                    call.admit()
-                    async with aclosing(_messages(call, raw_messages)) as messages:
-                        response: Message = await inner(messages, context)
-                    return response
-                finally:
-                    self._streams.discard(call)
-
-        return behaviour
-
-    def _streaming(
-        self, rpc: Rpc, inner: Callable[[Any, Context], Any], read: Callable[[Call, Any], Any]
-    ) -> Behaviour:
-        writes_itself = inspect.iscoroutinefunction(inner)
-
-        # a coroutine that writes, not a generator: a generator would not be told of cancellation
-        # while grpc writes, and would be closed some time later from another task
-        async def behaviour(raw: Any, context: Context) -> None:
-            async with Call(rpc, context) as call:
-                self._streams.add(call)
-                try:
-                    call.admit()
-                    if writes_itself:
-                        await inner(read(call, raw), context)
-                        return
-                    async with aclosing(inner(read(call, raw), context)) as responses:
-                        async for response in responses:
-                            await context.write(response)
-                finally:
-                    self._streams.discard(call)
-
-        return behaviour
 
 
 def _unary(rpc: Rpc, inner: Behaviour) -> Behaviour:
@@ -171,6 +132,32 @@ def _unary(rpc: Rpc, inner: Behaviour) -> Behaviour:
             call.admit()
             response: Message = await inner(call.request(raw), context)
             return response
+
+    return behaviour
+
+
+def _client_stream(rpc: Rpc, inner: Behaviour) -> Behaviour:
+    async def behaviour(raw_messages: AsyncIterator[bytes], context: Context) -> Message:
+        async with Call(rpc, context) as call:
+            call.admit()
+            async with aclosing(_messages(call, raw_messages)) as messages:
+                response: Message = await inner(messages, context)
+            return response
+
+    return behaviour
+
+
+def _streaming(
+    rpc: Rpc, inner: Callable[[Any, Context], Any], read: Callable[[Call, Any], Any]
+) -> Behaviour:
+    # a coroutine that writes, not a generator: a generator would not be told of cancellation
+    # while grpc writes, and would be closed some time later from another task
+    async def behaviour(raw: Any, context: Context) -> None:
+        async with Call(rpc, context) as call:
+            call.admit()
+            async with aclosing(inner(read(call, raw), context)) as responses:
+                async for response in responses:
+                    await context.write(response)
 
     return behaviour
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from searchmesh_common.contract import Contract
 
 SERVICE: str = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"].full_name
-_LIBRARY_FILES: tuple[Any, ...] = (
+_LIBRARY_FILES = (
     health_pb2.DESCRIPTOR,
     channelz_pb2.DESCRIPTOR,
     reflection_pb2.DESCRIPTOR,

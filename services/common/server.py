@@ -35,6 +35,7 @@ from searchmesh_common.health_service import HealthServicer, ProbeServer
 from searchmesh_common.interceptors import CallInterceptor
 from searchmesh_common.logs import fields
 from searchmesh_common.metrics import CallMetrics, MetricsServer
+from searchmesh_common.open_calls import OpenCalls
 from searchmesh_common.ports import add_port, read_tokens, server_credentials
 from searchmesh_common.reflection import add_reflection
 from searchmesh_common.tokens import TokenCheck
@@ -90,16 +91,16 @@ class Server:
         self._ports: Ports | None = None
         self._resources = AsyncExitStack()
         tokens = read_tokens(settings.tokens_file)
-        self._interceptor = CallInterceptor(
+        self._open_calls = OpenCalls()
+        interceptor = CallInterceptor(
             self._contract,
             self.validator,
             CallMetrics(registry),
             default_deadline_seconds=settings.default_deadline_seconds,
+            open_calls=self._open_calls,
             tokens=TokenCheck(tokens) if tokens else None,
         )
-        self._grpc = grpc.aio.server(
-            interceptors=(self._interceptor,), options=_server_options(settings)
-        )
+        self._grpc = grpc.aio.server(interceptors=(interceptor,), options=_server_options(settings))
 
     def add(self, add_to_server: Callable[[Any, Any], None], servicer: object, name: str) -> None:
         """Offer a service.
@@ -181,9 +182,11 @@ class Server:
         _log.info("draining")
         await asyncio.sleep(self._settings.drain_seconds)
         self.health.close()
-        cut = asyncio.get_running_loop().call_later(
-            self._settings.stream_grace_seconds, self._interceptor.end_streams
-        )
+        await self._open_calls.settle()
+        loop = asyncio.get_running_loop()
+        cut = loop.call_later(self._settings.stream_grace_seconds, self._open_calls.end_streams)
+        # `stop` refuses new calls before it first gives way, so this comes after
+        loop.call_soon(self._open_calls.release)
         try:
             await self._grpc.stop(self._settings.grace_seconds)
         finally:

@@ -8,7 +8,7 @@ from grpc_channelz.v1 import channelz_pb2
 
 from searchmesh_common.contract import Contract
 
-from .echo import SERVICE, compile_contract
+from .echo import SERVICE, compile_contract, message_class
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,9 +30,7 @@ def test_takes_in_a_library_and_what_it_imports(tmp_path: Path) -> None:
 
 
 def test_well_known_types_behave_as_such(contract: Contract) -> None:
-    struct = contract.request_class(f"/{SERVICE}/Echo")
-    assert struct is not None
-    message = struct()
+    message = message_class(contract, "EchoRequest")()
     message.rules.attributes.update({"year": 1999, "genres": ["drama"]})
     assert message.rules.attributes["genres"][0] == "drama"
 

@@ -141,7 +141,8 @@ async def test_watch_follows_to_the_end(contract: Contract) -> None:
         stranger = stub.Watch(health_pb2.HealthCheckRequest(service="nobody"))
         assert (await stranger.read()).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
     # the server did not wait for its watchers
-    assert [one.status async for one in watch] == [NOT_SERVING]
+    assert (await watch.read()).status == NOT_SERVING
+    assert await watch.read() is grpc.aio.EOF
     await channel.close()
 
 

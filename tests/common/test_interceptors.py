@@ -220,7 +220,7 @@ async def test_a_servicer_knows_who_calls_and_what_to_pass_on(echo: Echo) -> Non
     await pending
     assert seen == [sent]
     assert remaining[0] is not None
-    assert 9 < remaining[0] <= 10
+    assert 9 < remaining[0] < 11  # gRPC rounds the time it sends
     trailers = await pending.trailing_metadata()
     assert dict(trailers)["x-request-id"] == "r-7"
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 async def ask(echo: Echo, **question: Any) -> Any:
-    stub: Any = reflection_pb2_grpc.ServerReflectionStub(echo.client.channel)  # type: ignore[no-untyped-call]
+    channel: Any = echo.client.channel
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
     request = reflection_pb2.ServerReflectionRequest(**question)
     (answer,) = [one async for one in stub.ServerReflectionInfo(iter([request]))]
     return answer
