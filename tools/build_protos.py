@@ -71,6 +71,8 @@ def write_image(root: Path, target: Path) -> None:
             f"--descriptor_set_out={sources}",
             *protos,
             "google/longrunning/operations.proto",
+            # no message of ours names them, but statuses carry them: tools ask reflection for them
+            "google/rpc/error_details.proto",
         )
         shutil.copyfile(sources, target)
 
@@ -86,6 +88,7 @@ def _lay_out_imports(folder: Path) -> None:
         "api/field_behavior.proto": "api/field_behavior.proto",
         # googleapis-common-protos ships this file as operations_proto.proto
         "longrunning/operations_proto.proto": "longrunning/operations.proto",
+        "rpc/error_details.proto": "rpc/error_details.proto",
         "rpc/status.proto": "rpc/status.proto",
     }.items():
         target = folder / "google" / registered
