@@ -152,8 +152,8 @@ def _generate(image: descriptor_pb2.FileDescriptorSet, folder: Path, stubs: Path
         ),
         f"--python_out={stubs}",
         f"--grpc_python_out={stubs}",
-        f"--mypy_out={stubs}",
-        f"--mypy_grpc_out={stubs}",
+        f"--mypy_out=quiet:{stubs}",
+        f"--mypy_grpc_out=quiet:{stubs}",
         *ours,
     )
 
