@@ -165,7 +165,8 @@ class Collection:
         """The one check that vectors of another model never meet this collection's.
 
         fingerprint: of the model that encodes now. Raises FailedPrecondition, reason
-        FINGERPRINT_MISMATCH."""
+        FINGERPRINT_MISMATCH.
+        """
         if fingerprint != self.fingerprint:
             raise FailedPrecondition(
                 "FINGERPRINT_MISMATCH",

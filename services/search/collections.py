@@ -68,7 +68,8 @@ class Collections:
 
         Repeating a request_id with the same spec returns what the first call made. Raises
         AlreadyExists for a name in use or a request_id used for another spec, InvalidRequest for a
-        bad spec, FailedPrecondition for what the engine lacks."""
+        bad spec, FailedPrecondition for what the engine lacks.
+        """
         spec.validate()
         async with self._lock(spec.name):
             created = await self._journal.read(

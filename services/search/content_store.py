@@ -1,11 +1,15 @@
 """The content store: documents' bytes in append-only pack files of one folder.
 
-    <folder>/<first two letters>/<name>.pack pack   = "SMPACK01" record* record = length (4 bytes)
-    checksum (4 bytes) payload; little-endian, the checksum CRC-32 of length and payload
+    <folder>/<first two letters>/<name>.pack
+    pack   = "SMPACK01" record*
+    record = length (4 bytes), checksum (4 bytes), payload
+
+Numbers are little-endian; the checksum is the CRC-32 of length and payload.
 
 A record is on disk before `put` returns, so the journal may point to it from then on. What a crash
 leaves at a pack's end is pointed to by nobody. A process appends to packs of its own making only,
-and closes one for good when it is large or a write to it failed."""
+and closes one for good when it is large or a write to it failed.
+"""
 
 from __future__ import annotations
 

@@ -1,75 +1,28 @@
-"""Documents: written, read, listed, counted and deleted.
-
-The journal is the truth and the engine an index of it. A write goes through four places, each safe
-before the next:
-
-    content store   the document's bytes, on disk journal         a new generation, noted as pending
-    engine          the rows of that generation journal         the generation made current; what it
-    replaces becomes garbage, which the sweeper drops
-
-Only the last step shows it to readers, who take from the engine nothing but what the journal calls
-current. A write that stops before it was never acknowledged, is never seen, and is undone by the
-sweeper or the next start."""
+"""Documents: read, listed and counted, and confirmed to be what the engine says they are."""
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from searchmesh_common.errors import Aborted, InvalidRequest, NotFound, ServiceError
+from searchmesh_common.errors import NotFound, Unavailable
 from searchmesh_search import page_tokens
-from searchmesh_search.document_checks import (
-    check_attributes,
-    check_id,
-    check_vector,
-    declared_fields,
-)
-from searchmesh_search.engine import Engine, Row, row_key
-from searchmesh_search.journal import Journal, collection_rows, document_rows, write_rows
-from searchmesh_search.journal.write_rows import Write
+from searchmesh_search.engine import Engine, row_key
+from searchmesh_search.journal import Journal, collection_rows, document_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     import numpy as np
-    from sqlalchemy import Connection
 
     from searchmesh_search.collection_spec import Collection
-    from searchmesh_search.content import Content
     from searchmesh_search.content_store import ContentRef, ContentStore
     from searchmesh_search.deadline import Deadline
     from searchmesh_search.journal.document_rows import DocumentRow
-    from searchmesh_search.sweeper import InHand, Sweeper
 
 MAX_PAGE_BYTES = 8 << 20
 """A page ends early once its documents have grown to this."""
-
-
-class Encode(Protocol):
-    """Turns documents' contents into vectors of one model."""
-
-    async def __call__(
-        self, model: str, fingerprint: str, contents: Sequence[Content], deadline: Deadline
-    ) -> Sequence[np.ndarray | ServiceError]:
-        """One vector, or that content's own error, for each content.
-
-        Raises FailedPrecondition when the model no longer has that fingerprint, Unavailable,
-        Overloaded, DeadlineExceeded."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewDocument:
-    """A document as a caller gave it."""
-
-    id: str
-    stored: bytes
-    """What is kept and given back: opaque here."""
-    content: Content | None
-    vector: np.ndarray | None
-    attributes: Mapping[str, Any]
-    """As a JSON object: numbers are floats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +32,8 @@ class StoredDocument:
     id: str
     stored: bytes
     update_time: datetime
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class UpsertResult:
-    """What became of a call's documents."""
-
-    errors: Sequence[ServiceError | None]
-    """For each document, in the order given; None for one that is stored."""
-    write_token: bytes
-    """The engine's, for `read_after`. Empty when nothing was stored."""
+    vector: np.ndarray | None = None
+    """The one that the engine holds, where it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +44,6 @@ class DocumentPage:
     next_page_token: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A document that passed its checks."""
-
-    place: int
-    document: NewDocument
-    fields: Mapping[str, str | int | float | bool | None]
-
-
 class Documents:
     """The documents of every collection."""
 
@@ -117,64 +52,33 @@ class Documents:
         journal: Journal,
         contents: ContentStore,
         engine: Engine,
-        encode: Encode,
-        sweeper: Sweeper,
-        in_hand: InHand,
     ) -> None:
         self._journal = journal
         self._contents = contents
         self._engine = engine
-        self._encode = encode
-        self._sweeper = sweeper
-        self._in_hand = in_hand
-
-    async def upsert(
-        self,
-        collection: Collection,
-        documents: Sequence[NewDocument | ServiceError],
-        deadline: Deadline,
-    ) -> UpsertResult:
-        """Store documents, replacing those of equal id; they are searchable when this returns.
-
-        A document with an error, given or found here, fails alone. When this raises, nothing was
-        acknowledged: NotFound when the collection was deleted meanwhile, otherwise what the
-        encoder, the engine, the journal or the content store raised."""
-        errors: list[ServiceError | None] = [
-            one if isinstance(one, ServiceError) else None for one in documents
-        ]
-        prepared = _prepare(collection, documents, errors)
-        vectors = await self._vectors(collection, prepared, errors, deadline)
-        stored = [one for one in prepared if one.place in vectors]
-        token = b""
-        if stored:
-            token = await self._store(collection, stored, vectors, deadline)
-        return UpsertResult(errors, token)
 
     async def get(
         self, collection: Collection, document_id: str, deadline: Deadline
     ) -> StoredDocument:
         """Raises NotFound, DataLoss when its content is damaged."""
-        rows = await self._journal.read(
-            lambda c: document_rows.find(c, collection.id, [document_id]), deadline
-        )
-        if document_id not in rows:
-            raise _not_found(collection, document_id)
-        return (await self._read(list(rows.values())))[0]
+        row = await self._find(collection, document_id, deadline)
+        return (await self._read([row]))[0]
+
+    async def get_with_vector(
+        self, collection: Collection, document_id: str, deadline: Deadline
+    ) -> StoredDocument:
+        """The same with the vector that the engine holds. Raises what `vector` raises too."""
+        row, vector = await self._find_vector(collection, document_id, deadline)
+        return replace((await self._read([row]))[0], vector=vector)
 
     async def vector(
         self, collection: Collection, document_id: str, deadline: Deadline
     ) -> np.ndarray:
-        """The vector that the engine holds of a document. Raises NotFound."""
-        rows = await self._journal.read(
-            lambda c: document_rows.find(c, collection.id, [document_id]), deadline
-        )
-        if document_id not in rows:
-            raise _not_found(collection, document_id)
-        key = row_key(document_id, rows[document_id].generation, 0)
-        vectors = await self._engine.vectors(collection.physical, [key], deadline.remaining())
-        if key not in vectors:
-            raise Aborted(f"document {document_id!r} was replaced while it was read; try again")
-        return vectors[key]
+        """The vector that the engine holds of a document.
+
+        Raises NotFound, Unavailable when the engine lacks what the journal says it has.
+        """
+        return (await self._find_vector(collection, document_id, deadline))[1]
 
     async def list_page(
         self, collection: Collection, page_size: int, page_token: str, deadline: Deadline
@@ -195,28 +99,17 @@ class Documents:
 
     async def count(self, collection: Collection, deadline: Deadline) -> int:
         """Documents there are. Raises NotFound when the collection was deleted meanwhile."""
-        return await self._journal.read(lambda c: _require(c, collection).document_count, deadline)
-
-    async def delete(
-        self, collection: Collection, document_ids: Iterable[str], deadline: Deadline
-    ) -> int:
-        """Delete documents, for all readers at once; returns how many of them there were."""
-        wanted = set(document_ids)
-
-        def remove(connection: Connection) -> int:
-            _require(connection, collection)
-            return document_rows.remove(connection, collection.id, wanted)
-
-        removed = await self._journal.write(remove, deadline)
-        if removed:
-            self._sweeper.wake()
-        return removed
+        return await self._journal.read(
+            lambda c: collection_rows.require(c, collection.id, collection.name).document_count,
+            deadline,
+        )
 
     async def current(
         self, collection: Collection, found: Iterable[tuple[str, int]], deadline: Deadline
     ) -> dict[tuple[str, int], ContentRef]:
-        """Of documents and generations found in the engine, those that readers may see, and their
-        contents.
+        """Where the contents are of those generations that readers may see.
+
+        found: documents and their generations, as the engine holds them.
         """
         wanted = set(found)
         rows = await self._journal.read(
@@ -229,151 +122,41 @@ class Documents:
         """What was stored, by the references that `current` gave. Raises DataLoss."""
         return await self._contents.get(refs)
 
-    async def _vectors(
-        self,
-        collection: Collection,
-        prepared: Sequence[_Prepared],
-        errors: list[ServiceError | None],
-        deadline: Deadline,
-    ) -> dict[int, np.ndarray]:
-        """Vectors by a document's place; a document that gets none gets its error."""
-        vectors = {
-            one.place: one.document.vector for one in prepared if one.document.vector is not None
-        }
-        contents = {
-            one.place: one.document.content
-            for one in prepared
-            if one.place not in vectors and one.document.content is not None
-        }
-        if contents:
-            assert collection.model is not None
-            encoded = await self._encode(
-                collection.model, collection.fingerprint, list(contents.values()), deadline
+    async def _find(
+        self, collection: Collection, document_id: str, deadline: Deadline
+    ) -> DocumentRow:
+        rows = await self._journal.read(
+            lambda c: document_rows.find(c, collection.id, [document_id]), deadline
+        )
+        if document_id not in rows:
+            raise NotFound(
+                "document",
+                document_id,
+                f"no document {document_id!r} in collection {collection.name!r}",
             )
-            for place, outcome in zip(contents, encoded, strict=True):
-                if isinstance(outcome, ServiceError):
-                    errors[place] = outcome
-                else:
-                    vectors[place] = outcome
-        return vectors
+        return rows[document_id]
 
-    async def _store(
-        self,
-        collection: Collection,
-        documents: Sequence[_Prepared],
-        vectors: Mapping[int, np.ndarray],
-        deadline: Deadline,
-    ) -> bytes:
-        refs = await self._contents.put([one.document.stored for one in documents], deadline)
-        intent = uuid.uuid4().hex
-        self._in_hand.intents.add(intent)
-        try:
-            writes = await self._journal.write(
-                lambda c: _begin(c, collection, intent, documents, refs), deadline
-            )
-            token = await self._engine.insert(
-                collection.physical, _rows(documents, writes, vectors), deadline.remaining()
-            )
-            replaced = await self._journal.write(
-                lambda c: _finish(c, collection, intent, writes), deadline
-            )
-        finally:
-            # whatever is still pending now is the sweeper's to undo
-            self._in_hand.intents.discard(intent)
-        if replaced:
-            self._sweeper.wake()
-        return token
+    async def _find_vector(
+        self, collection: Collection, document_id: str, deadline: Deadline
+    ) -> tuple[DocumentRow, np.ndarray]:
+        """A document and the vector of the same generation, also while it is being replaced."""
+        row = await self._find(collection, document_id, deadline)
+        while True:
+            key = row_key(document_id, row.generation, 0)
+            vectors = await self._engine.vectors(collection.physical, [key], deadline.remaining())
+            if key in vectors:
+                return row, vectors[key]
+            newer = await self._find(collection, document_id, deadline)
+            if newer.generation == row.generation:
+                raise Unavailable(f"the engine does not have the vector of {document_id!r}")
+            row = newer
 
     async def _read(self, rows: Sequence[DocumentRow]) -> list[StoredDocument]:
         contents = await self._contents.get([row.content for row in rows])
         return [
-            StoredDocument(row.document_id, content, row.update_time, row.generation)
+            StoredDocument(row.document_id, content, row.update_time)
             for row, content in zip(rows, contents, strict=True)
         ]
-
-
-def _prepare(
-    collection: Collection,
-    documents: Sequence[NewDocument | ServiceError],
-    errors: list[ServiceError | None],
-) -> list[_Prepared]:
-    """The documents that pass their checks; the others get their error."""
-    prepared = []
-    first_places: dict[str, int] = {}
-    for place, document in enumerate(documents):
-        if isinstance(document, ServiceError):
-            continue
-        path = f"documents[{place}]"
-        try:
-            first = first_places.setdefault(document.id, place)
-            if first != place:
-                raise InvalidRequest.of(
-                    f"{path}.id", f"the same as of documents[{first}]; give each id once a call"
-                )
-            fields = _check(collection, document, path)
-        except InvalidRequest as error:
-            errors[place] = error
-        else:
-            prepared.append(_Prepared(place, document, fields))
-    return prepared
-
-
-def _check(
-    collection: Collection, document: NewDocument, path: str
-) -> dict[str, str | int | float | bool | None]:
-    check_id(document.id, f"{path}.id")
-    if document.vector is not None:
-        check_vector(document.vector, collection.space, f"{path}.vector")
-    elif collection.model is None:
-        raise InvalidRequest.of(f"{path}.vector", "required: the collection has no model")
-    elif document.content is None:
-        raise InvalidRequest.of(f"{path}.content", "required where no vector is given")
-    elif document.content.modality is not collection.modality:
-        assert collection.modality is not None
-        raise InvalidRequest.of(
-            f"{path}.content",
-            f"is {document.content.modality.value}, the collection's model {collection.model} "
-            f"reads {collection.modality.value}",
-        )
-    check_attributes(document.attributes, f"{path}.attributes")
-    return declared_fields(document.attributes, collection, f"{path}.attributes")
-
-
-def _begin(
-    connection: Connection,
-    collection: Collection,
-    intent: str,
-    documents: Sequence[_Prepared],
-    refs: Sequence[ContentRef],
-) -> list[Write]:
-    first = write_rows.allocate_generations(connection, collection.id, len(documents))
-    if first is None:
-        raise _deleted(collection)
-    writes = [
-        Write(one.document.id, first + place, 1, ref)
-        for place, (one, ref) in enumerate(zip(documents, refs, strict=True))
-    ]
-    write_rows.add_pending(connection, collection.id, intent, writes)
-    return writes
-
-
-def _finish(
-    connection: Connection, collection: Collection, intent: str, writes: Sequence[Write]
-) -> bool:
-    """Make a call's writes current; returns whether that left garbage."""
-    _require(connection, collection)
-    if write_rows.take_pending(connection, intent) != len(writes):
-        raise Aborted("the write was taken back before it was done; repeat it")
-    return document_rows.make_current(connection, collection.id, writes)
-
-
-def _rows(
-    documents: Sequence[_Prepared], writes: Sequence[Write], vectors: Mapping[int, np.ndarray]
-) -> list[Row]:
-    return [
-        Row(write.document_id, write.generation, 0, vectors[one.place], one.fields)
-        for one, write in zip(documents, writes, strict=True)
-    ]
 
 
 def _fitting(rows: Sequence[DocumentRow]) -> Sequence[DocumentRow]:
@@ -384,20 +167,3 @@ def _fitting(rows: Sequence[DocumentRow]) -> Sequence[DocumentRow]:
         if place and size > MAX_PAGE_BYTES:
             return rows[:place]
     return rows
-
-
-def _require(connection: Connection, collection: Collection) -> collection_rows.CollectionRow:
-    row = collection_rows.find_by_id(connection, collection.id)
-    if row is None:
-        raise _deleted(collection)
-    return row
-
-
-def _deleted(collection: Collection) -> NotFound:
-    return NotFound("collection", collection.name, f"collection {collection.name!r} was deleted")
-
-
-def _not_found(collection: Collection, document_id: str) -> NotFound:
-    return NotFound(
-        "document", document_id, f"no document {document_id!r} in collection {collection.name!r}"
-    )

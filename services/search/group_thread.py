@@ -59,7 +59,8 @@ class GroupThread(Generic[Item, Result]):
         """Have `item` processed. Raises what its processing raised.
 
         Raises Overloaded when the queue is full, Unavailable once closed, and DeadlineExceeded when
-        the time ran out: an item not begun by then never is, one begun may still take effect."""
+        the time ran out: an item not begun by then never is, one begun may still take effect.
+        """
         if self._closing:
             raise Unavailable(f"the {self._name} is closed")
         timeout = deadline.remaining()

@@ -11,7 +11,7 @@ from searchmesh_common.metrics import SECONDS_BUCKETS
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from searchmesh_search.documents import UpsertResult
+    from searchmesh_search.document_writer import UpsertResult
     from searchmesh_search.searcher import SearchResult
 
 

@@ -24,6 +24,7 @@ from searchmesh_search.collections import Collections
 from searchmesh_search.content_store import ContentStore
 from searchmesh_search.deadline import Deadline
 from searchmesh_search.document_servicer import DocumentServicer
+from searchmesh_search.document_writer import DocumentWriter
 from searchmesh_search.documents import Documents
 from searchmesh_search.encoder_client import ENCODER_SERVICE, EncoderClient
 from searchmesh_search.journal import Journal
@@ -72,7 +73,10 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
         sweeper = Sweeper(journal, engine, in_hand)
         await sweeper.recover(Deadline.after(RECOVERY_SECONDS))
         collections = Collections(journal, engine, encoder, sweeper, in_hand)
-        documents = Documents(journal, contents, engine, encoder.encode_documents, sweeper, in_hand)
+        documents = Documents(journal, contents, engine)
+        writer = DocumentWriter(
+            journal, contents, engine, encoder.encode_documents, sweeper, in_hand
+        )
         searcher = Searcher(collections, documents, engine, encoder)
 
         server = Server(settings, registry)
@@ -83,7 +87,7 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
         )
         server.add(
             document_service_pb2_grpc.add_DocumentServiceServicer_to_server,
-            DocumentServicer(collections, documents, metrics),
+            DocumentServicer(collections, documents, writer, metrics),
             document_servicer.SERVICE,
         )
         server.add(

@@ -2,7 +2,8 @@
 
 A write is over for its caller once the journal has it. What is left to do in the engine (rows of
 old generations, of failed writes and of deleted collections) is noted in the journal in the same
-transaction and done here, again and again until it has succeeded."""
+transaction and done here, again and again until it has succeeded.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +63,8 @@ class Sweeper:
         late_insert_seconds: float = 60.0,
     ) -> None:
         """sweep_seconds: time for one round. late_insert_seconds: how long after a failed write its
-        rows are dropped, because an insert that timed out may still arrive."""
+        rows are dropped, because an insert that timed out may still arrive.
+        """
         self._journal = journal
         self._engine = engine
         self._in_hand = in_hand

@@ -14,7 +14,8 @@ from searchmesh_search.collections import Collections
 from searchmesh_search.content import Content, Modality
 from searchmesh_search.content_store import ContentStore
 from searchmesh_search.deadline import Deadline
-from searchmesh_search.documents import Documents, NewDocument
+from searchmesh_search.document_writer import DocumentWriter, NewDocument
+from searchmesh_search.documents import Documents
 from searchmesh_search.engine import Metric
 from searchmesh_search.journal import Journal
 from searchmesh_search.sweeper import InHand, Sweeper
@@ -86,6 +87,7 @@ class Stack:
     in_hand: InHand
     collections: Collections
     documents: Documents
+    writer: DocumentWriter
 
     async def collection(self, name: str = "things", model: str | None = None) -> Collection:
         spec = CollectionSpec(name, model=model, vector_space=None if model else SPACE)
@@ -93,7 +95,7 @@ class Stack:
 
     async def upsert(self, collection: Collection, *documents: NewDocument) -> None:
         """Upsert documents that must all be stored."""
-        result = await self.documents.upsert(collection, documents, soon())
+        result = await self.writer.upsert(collection, documents, soon())
         assert result.errors == [None] * len(documents)
 
     async def ids(self, collection: Collection) -> list[str]:
@@ -128,7 +130,8 @@ async def open_stack(folder: Path, engine: FakeEngine | None = None) -> AsyncIte
             sweeper,
             in_hand,
             Collections(journal, engine, models, sweeper, in_hand),
-            Documents(journal, contents, engine, models.encode, sweeper, in_hand),
+            Documents(journal, contents, engine),
+            DocumentWriter(journal, contents, engine, models.encode, sweeper, in_hand),
         )
     finally:
         await journal.close()

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from searchmesh_common.errors import (
+    AlreadyExists,
     DataLoss,
     DeadlineExceeded,
     InvalidRequest,
@@ -25,6 +26,7 @@ from searchmesh_search.content import Content, Modality
 from searchmesh_search.content_store import pack_path
 from searchmesh_search.deadline import Deadline
 from searchmesh_search.engine import DeclaredField, FieldType, Metric, VectorKind
+from searchmesh_search.journal import document_rows
 
 from .stack import SPACE, document, open_stack, soon
 
@@ -45,8 +47,16 @@ async def rows(stack, collection):
     return await stack.engine.count_rows(collection.physical, 5)
 
 
+async def generations(stack, collection):
+    """The current generation of each document, as the journal has it."""
+    found = await stack.journal.read(
+        lambda c: document_rows.page(c, collection.id, "", 1_000), soon()
+    )
+    return {one.document_id: one.generation for one in found}
+
+
 async def errors(stack, collection, *documents):
-    return (await stack.documents.upsert(collection, documents, soon())).errors
+    return (await stack.writer.upsert(collection, documents, soon())).errors
 
 
 async def test_a_document_is_read_back_as_given_and_replaced_by_id(stack):
@@ -79,13 +89,24 @@ async def test_a_collection_touched_by_a_write_says_so(stack):
 async def test_a_deleted_document_is_gone_for_readers_at_once_and_then_from_the_engine(stack):
     things = await stack.collection()
     await stack.upsert(things, *(document(one) for one in "abc"))
-    assert await stack.documents.delete(things, ["a", "c", "c", "nothing"], soon()) == 2
+    assert await stack.writer.delete(things, ["a", "c", "c", "nothing"], "", soon()) == 2
     assert await stack.ids(things) == ["b"]
     assert await stack.documents.count(things, soon()) == 1
     assert await stack.engine.count_rows(things.physical, 5) == 3
     assert await rows(stack, things) == 1
     await stack.upsert(things, document("a"))
     assert await stack.ids(things) == ["a", "b"]
+
+
+async def test_a_repeated_deletion_deletes_nothing_more(stack):
+    things = await stack.collection()
+    await stack.upsert(things, document("a"), document("b"))
+    assert await stack.writer.delete(things, ["a", "x"], "d-1", soon()) == 1
+    await stack.upsert(things, document("a"))
+    assert await stack.writer.delete(things, ["x", "a"], "d-1", soon()) == 1
+    assert await stack.ids(things) == ["a", "b"]
+    with pytest.raises(AlreadyExists, match="request_id: 'd-1' was used for another"):
+        await stack.writer.delete(things, ["b"], "d-1", soon())
 
 
 async def test_pages_go_by_the_bytes_of_ids_and_their_tokens_belong_to_one_list(stack):
@@ -163,7 +184,7 @@ async def test_faulty_documents_fail_alone(stack):
 
 async def test_when_all_fail_nothing_is_written(stack):
     things = await stack.collection()
-    result = await stack.documents.upsert(things, [document("a", None)], soon())
+    result = await stack.writer.upsert(things, [document("a", None)], soon())
     assert result.errors[0].message == "documents[0].vector: required: the collection has no model"
     assert result.write_token == b""
 
@@ -237,10 +258,10 @@ async def test_only_current_generations_are_shown(stack):
     (hits,) = await stack.engine.search(things.physical, np.array([[1, 0, 0, 0]]), 10, 5)
     found = [(hit.document_id, hit.generation) for hit in hits]
     await stack.upsert(things, document("a", stored=b"new"))
-    await stack.documents.delete(things, ["b"], soon())
+    await stack.writer.delete(things, ["b"], "", soon())
     current = await stack.documents.current(things, found, soon())
     assert [key[0] for key in current] == ["c"]
-    new = (await stack.documents.get(things, "a", soon())).generation
+    new = (await generations(stack, things))["a"]
     current = await stack.documents.current(things, [*found, ("a", new)], soon())
     assert await stack.documents.stored([current["a", new]]) == [b"new"]
 
@@ -251,7 +272,7 @@ async def test_many_documents_at_once(stack):
     await stack.upsert(things, *(document(one) for one in ids))
     await stack.upsert(things, *(document(one) for one in ids[::2]))
     assert await stack.documents.count(things, soon()) == 2_000
-    assert await stack.documents.delete(things, ids[500:], soon()) == 1_500
+    assert await stack.writer.delete(things, ids[500:], "", soon()) == 1_500
     assert await rows(stack, things) == 500
 
 
@@ -265,7 +286,7 @@ async def test_a_failed_write_is_never_seen_and_its_rows_are_dropped(stack):
 
     insert, stack.engine.insert = stack.engine.insert, insert_and_fail
     with pytest.raises(Unavailable, match="fell over"):
-        await stack.documents.upsert(things, [document("a"), document("b")], soon())
+        await stack.writer.upsert(things, [document("a"), document("b")], soon())
     stack.engine.insert = insert
     assert await stored(stack, things, "a") == b"before"
     assert await stack.ids(things) == ["a"]
@@ -315,8 +336,8 @@ async def test_a_collection_deleted_during_a_write_takes_no_document(stack):
         await writing
     for use in (
         stack.documents.count(things, soon()),
-        stack.documents.delete(things, ["a"], soon()),
-        stack.documents.upsert(things, [document("a")], soon()),
+        stack.writer.delete(things, ["a"], "", soon()),
+        stack.writer.upsert(things, [document("a")], soon()),
     ):
         with pytest.raises(NotFound, match="was deleted"):
             await use
@@ -333,7 +354,7 @@ async def test_a_deadline_that_passes_in_the_engine_is_told_in_time(stack):
 
     insert, stack.engine.insert = stack.engine.insert, time_out
     with pytest.raises(DeadlineExceeded):
-        await stack.documents.upsert(things, [document("a")], Deadline.after(0.2))
+        await stack.writer.upsert(things, [document("a")], Deadline.after(0.2))
     stack.engine.insert = insert
     assert await stack.ids(things) == []
 
@@ -361,7 +382,7 @@ async def test_the_sweeper_runs_by_itself_when_woken_and_outlives_an_engine_that
     delete, stack.engine.delete = stack.engine.delete, delete_and_tell
     sweeping = asyncio.create_task(stack.sweeper.run())
     stack.engine.fail_next.append(Unavailable("away"))
-    await stack.documents.delete(things, ["a"], soon())
+    await stack.writer.delete(things, ["a"], "", soon())
     await asyncio.wait_for(dropped.wait(), 60)
     assert stack.engine.rows[things.physical] == {}
     sweeping.cancel()
@@ -403,7 +424,7 @@ async def follow(folder, steps):
             with pytest.raises(Unavailable):
                 await stack.upsert(things, *(document(one, stored=content) for one in ids))
         elif step == "delete":
-            removed = await stack.documents.delete(things, ids, soon())
+            removed = await stack.writer.delete(things, ids, "", soon())
             assert removed == len(model.keys() & set(ids))
             model = {one: held for one, held in model.items() if one not in ids}
         elif step == "sweep":
@@ -424,7 +445,7 @@ async def test_concurrent_writers_of_the_same_ids_leave_one_of_each(stack):
 
     async def write(number):
         if number % 5 == 4:
-            await stack.documents.delete(things, ["a"], soon())
+            await stack.writer.delete(things, ["a"], "", soon())
         else:
             await stack.upsert(things, *(document(one, stored=b"%d" % number) for one in "abc"))
 
@@ -433,7 +454,7 @@ async def test_concurrent_writers_of_the_same_ids_leave_one_of_each(stack):
     assert set(ids) >= {"b", "c"}
     assert await stack.documents.count(things, soon()) == len(ids)
     assert await rows(stack, things) == len(ids)
-    current = [(await stack.documents.get(things, one, soon())).generation for one in ids]
+    current = (await generations(stack, things)).values()
     held = stack.engine.rows[things.physical].values()
     assert sorted(current) == sorted(row.generation for row in held)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from searchmesh_common.errors import NotFound
 from searchmesh_search.journal.clock import now_us, to_datetime
 from searchmesh_search.journal.tables import collections, documents, garbage, pending
 
@@ -102,6 +103,17 @@ def find_by_id(connection: Connection, collection_id: int) -> CollectionRow | No
         )
     ).one_or_none()
     return None if row is None else _from_row(row)
+
+
+def require(connection: Connection, collection_id: int, name: str) -> CollectionRow:
+    """The READY collection of that id. Raises NotFound when it was deleted since it was looked up.
+
+    name: as the caller calls it.
+    """
+    row = find_by_id(connection, collection_id)
+    if row is None:
+        raise NotFound("collection", name, f"collection {name!r} was deleted")
+    return row
 
 
 def page(connection: Connection, after: str, limit: int) -> Sequence[CollectionRow]:

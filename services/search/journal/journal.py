@@ -52,7 +52,8 @@ class Journal:
         """Take the lock, bring the schema up to date and start the writer.
 
         Raises FailedPrecondition when another process has the journal or a newer version wrote it,
-        Unavailable when it cannot be written, DataLoss when it is damaged."""
+        Unavailable when it cannot be written, DataLoss when it is damaged.
+        """
         await asyncio.to_thread(self._open)
         self._write_thread.start()
 
@@ -112,7 +113,8 @@ class Journal:
         """One transaction for the whole group, a savepoint for each operation.
 
         A database error condemns the group: the transaction may be gone already, so nothing of it
-        is kept."""
+        is kept.
+        """
         settled: list[Callable[[], None]] = []
         try:
             with self._writer.connect() as connection:

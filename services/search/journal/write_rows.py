@@ -2,7 +2,8 @@
 
 A write is noted as pending before its rows reach the engine. In one transaction it then becomes
 current, or, when it failed, garbage; so at every moment each row of the engine is current, pending,
-or garbage."""
+or garbage.
+"""
 
 from __future__ import annotations
 
@@ -60,17 +61,15 @@ class Garbage:
         ]
 
 
-def allocate_generations(connection: Connection, collection_id: int, count: int) -> int | None:
-    """Take `count` generations, never given out again; returns the first, or None without such a
-    collection.
-    """
-    following = connection.execute(
+def allocate_generations(connection: Connection, collection_id: int, count: int) -> int:
+    """Take `count` generations, never given out again; returns the first."""
+    following: int = connection.execute(
         update(collections)
-        .where(collections.c.id == collection_id, collections.c.state == State.READY.value)
+        .where(collections.c.id == collection_id)
         .values(next_generation=collections.c.next_generation + count)
         .returning(collections.c.next_generation)
-    ).scalar_one_or_none()
-    return None if following is None else following - count
+    ).scalar_one()
+    return following - count
 
 
 def add_pending(

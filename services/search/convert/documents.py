@@ -1,0 +1,117 @@
+"""Requests and responses of DocumentService.
+
+What the content store keeps of a document is its message as the caller gave it, less what is output
+only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from searchmesh.search.v1 import document_pb2
+from searchmesh.search.v1 import document_service_pb2 as pb
+from searchmesh_common import status
+from searchmesh_common.errors import InvalidRequest, ServiceError
+from searchmesh_search import write_tokens
+from searchmesh_search.convert import values
+from searchmesh_search.convert.times import timestamp
+from searchmesh_search.document_writer import NewDocument
+
+if TYPE_CHECKING:
+    from google.protobuf import struct_pb2
+
+    from searchmesh_search.document_writer import UpsertResult
+    from searchmesh_search.documents import DocumentPage, StoredDocument
+
+MAX_ATTRIBUTES_BYTES = 1 << 20
+
+
+def documents(request: pb.UpsertDocumentsRequest) -> list[NewDocument | ServiceError]:
+    """The documents of an upsert; one that cannot be read is its own error."""
+    return [_new(one, f"documents[{place}]") for place, one in enumerate(request.documents)]
+
+
+def upsert_response(
+    request: pb.UpsertDocumentsRequest, result: UpsertResult
+) -> pb.UpsertDocumentsResponse:
+    stored = sum(error is None for error in result.errors)
+    return pb.UpsertDocumentsResponse(
+        results=[
+            pb.UpsertResult(
+                id=document.id, status=None if error is None else status.to_proto(error)
+            )
+            for document, error in zip(request.documents, result.errors, strict=True)
+        ],
+        stored_count=stored,
+        write_token=write_tokens.encode(result.write_token) if stored else "",
+    )
+
+
+def document(stored: StoredDocument) -> document_pb2.Document:
+    """A document as it is answered: with a vector only where one was read."""
+    message = document_pb2.Document.FromString(stored.stored)
+    message.update_time.CopyFrom(timestamp(stored.update_time))
+    message.ClearField("vector")
+    if stored.vector is not None:
+        message.vector.CopyFrom(values.vector_message(stored.vector))
+    return message
+
+
+def page(page: DocumentPage) -> pb.ListDocumentsResponse:
+    return pb.ListDocumentsResponse(
+        documents=[document(one) for one in page.documents], next_page_token=page.next_page_token
+    )
+
+
+def delete_response(deleted_count: int) -> pb.DeleteDocumentsResponse:
+    return pb.DeleteDocumentsResponse(
+        deleted_count=deleted_count,
+        # the journal hides what is deleted from every read that follows; the engine has no say
+        write_token=write_tokens.encode(b"") if deleted_count else "",
+    )
+
+
+def _new(message: document_pb2.Document, path: str) -> NewDocument | ServiceError:
+    attributes_bytes = message.attributes.ByteSize()
+    if attributes_bytes > MAX_ATTRIBUTES_BYTES:
+        return InvalidRequest.of(
+            f"{path}.attributes",
+            f"{attributes_bytes} bytes given, at most {MAX_ATTRIBUTES_BYTES} allowed",
+        )
+    try:
+        vector = None
+        if message.HasField("vector"):
+            vector = values.vector(message.vector, f"{path}.vector")
+    except InvalidRequest as error:
+        return error
+    return NewDocument(
+        id=message.id,
+        stored=_stored(message),
+        content=values.content(message.content),
+        vector=vector,
+        attributes=_object(message.attributes),
+    )
+
+
+def _stored(message: document_pb2.Document) -> bytes:
+    kept = document_pb2.Document()
+    kept.CopyFrom(message)
+    kept.ClearField("update_time")
+    return kept.SerializeToString()
+
+
+def _object(struct: struct_pb2.Struct) -> dict[str, Any]:
+    """A Struct as plain values: numbers are floats."""
+    return {name: _plain(value) for name, value in struct.fields.items()}
+
+
+def _plain(value: struct_pb2.Value) -> Any:
+    match value.WhichOneof("kind"):
+        case "struct_value":
+            return _object(value.struct_value)
+        case "list_value":
+            return [_plain(one) for one in value.list_value.values]
+        case "null_value" | None:
+            return None
+        case kind:
+            return getattr(value, kind)

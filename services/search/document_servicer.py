@@ -1,0 +1,132 @@
+"""DocumentService: translate, call the core, translate back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from searchmesh.search.v1 import document_service_pb2 as pb
+from searchmesh.search.v1 import document_service_pb2_grpc as pb_grpc
+from searchmesh_common.errors import Unsupported
+from searchmesh_search import write_tokens
+from searchmesh_search.convert import documents as convert
+from searchmesh_search.deadline import Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from typing import Any
+
+    from google.longrunning import operations_pb2
+    from grpc.aio import ServicerContext
+
+    from searchmesh.search.v1 import document_pb2
+    from searchmesh_search.collections import Collections
+    from searchmesh_search.document_writer import DocumentWriter
+    from searchmesh_search.documents import Documents
+    from searchmesh_search.metrics import SearchMetrics
+
+SERVICE: str = pb.DESCRIPTOR.services_by_name["DocumentService"].full_name
+
+DEFAULT_PAGE_SIZE = 100
+
+
+class DocumentServicer(pb_grpc.DocumentServiceServicer):
+    """Brings documents in, and reads, counts and deletes them."""
+
+    def __init__(
+        self,
+        collections: Collections,
+        documents: Documents,
+        writer: DocumentWriter,
+        metrics: SearchMetrics,
+    ) -> None:
+        self._collections = collections
+        self._documents = documents
+        self._writer = writer
+        self._metrics = metrics
+
+    async def UpsertDocuments(
+        self, request: pb.UpsertDocumentsRequest, context: ServicerContext[Any, Any]
+    ) -> pb.UpsertDocumentsResponse:
+        deadline = Deadline.of_call()
+        collection = await self._collections.get(request.collection, deadline)
+        # a thousand documents would keep the event loop for too long
+        documents = await asyncio.to_thread(convert.documents, request)
+        result = await self._writer.upsert(collection, documents, deadline)
+        self._metrics.upserted(result)
+        return convert.upsert_response(request, result)
+
+    async def GetDocument(
+        self, request: pb.GetDocumentRequest, context: ServicerContext[Any, Any]
+    ) -> document_pb2.Document:
+        deadline = Deadline.of_call()
+        collection = await self._collections.get(request.collection, deadline)
+        read = self._documents.get_with_vector if request.include_vector else self._documents.get
+        return convert.document(await read(collection, request.id, deadline))
+
+    async def ListDocuments(
+        self, request: pb.ListDocumentsRequest, context: ServicerContext[Any, Any]
+    ) -> pb.ListDocumentsResponse:
+        deadline = Deadline.of_call()
+        collection = await self._collections.get(request.collection, deadline)
+        page = await self._documents.list_page(
+            collection, request.page_size or DEFAULT_PAGE_SIZE, request.page_token, deadline
+        )
+        return await asyncio.to_thread(convert.page, page)
+
+    async def DeleteDocuments(
+        self, request: pb.DeleteDocumentsRequest, context: ServicerContext[Any, Any]
+    ) -> pb.DeleteDocumentsResponse:
+        _refuse_filter(request)
+        deadline = Deadline.of_call()
+        collection = await self._collections.get(request.collection, deadline)
+        deleted = await self._writer.delete(collection, request.ids, request.request_id, deadline)
+        self._metrics.deleted(deleted)
+        return convert.delete_response(deleted)
+
+    async def CountDocuments(
+        self, request: pb.CountDocumentsRequest, context: ServicerContext[Any, Any]
+    ) -> pb.CountDocumentsResponse:
+        _refuse_filter(request)
+        # every write that was answered is in the journal, which counts; so any token will do
+        write_tokens.decode(request.read_after)
+        deadline = Deadline.of_call()
+        collection = await self._collections.get(request.collection, deadline)
+        return pb.CountDocumentsResponse(count=await self._documents.count(collection, deadline))
+
+    async def ImportDocuments(
+        self,
+        request_iterator: AsyncIterator[pb.ImportDocumentsRequest],
+        context: ServicerContext[Any, Any],
+    ) -> operations_pb2.Operation:
+        raise _later("ImportDocuments")
+
+    async def WatchImport(
+        self, request: pb.WatchImportRequest, context: ServicerContext[Any, Any]
+    ) -> AsyncIterator[pb.ImportMetadata]:
+        _refuse("WatchImport")
+        yield pb.ImportMetadata()
+
+    async def ExportDocuments(
+        self, request: pb.ExportDocumentsRequest, context: ServicerContext[Any, Any]
+    ) -> AsyncIterator[pb.ExportDocumentsResponse]:
+        _refuse("ExportDocuments")
+        yield pb.ExportDocumentsResponse()
+
+
+def _refuse_filter(request: pb.DeleteDocumentsRequest | pb.CountDocumentsRequest) -> None:
+    for name, given in (
+        ("filter", request.filter != ""),
+        ("filter_tree", request.HasField("filter_tree")),
+    ):
+        if given:
+            raise Unsupported(f"{name}: not implemented yet; leave it out")
+
+
+def _refuse(method: str) -> None:
+    """For methods that must hold a `yield` to be streams at all."""
+    raise _later(method)
+
+
+def _later(method: str) -> Unsupported:
+    return Unsupported(f"{method} is part of the contract but not implemented yet")

@@ -1,0 +1,315 @@
+"""Writes documents: upserts and deletes.
+
+The journal is the truth and the engine an index of it. A write goes through four places, each safe
+before the next:
+
+    content store   the document's bytes, on disk
+    journal         a new generation, noted as pending
+    engine          the rows of that generation
+    journal         the generation made current; what it replaces becomes garbage
+
+Only the last step shows it to readers, who take from the engine nothing but what the journal calls
+current. A write that stops before it was never acknowledged, is never seen, and is undone by the
+sweeper or the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from searchmesh_common.errors import Aborted, InvalidRequest, ServiceError
+from searchmesh_search.document_checks import (
+    check_attributes,
+    check_id,
+    check_vector,
+    declared_fields,
+)
+from searchmesh_search.engine import Engine, Row
+from searchmesh_search.journal import (
+    Journal,
+    collection_rows,
+    document_rows,
+    request_rows,
+    write_rows,
+)
+from searchmesh_search.journal.write_rows import Write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import numpy as np
+    from sqlalchemy import Connection
+
+    from searchmesh_search.collection_spec import Collection
+    from searchmesh_search.content import Content
+    from searchmesh_search.content_store import ContentRef, ContentStore
+    from searchmesh_search.deadline import Deadline
+    from searchmesh_search.sweeper import InHand, Sweeper
+
+DELETE = "DeleteDocuments"
+
+
+class Encode(Protocol):
+    """Turns documents' contents into vectors of one model."""
+
+    async def __call__(
+        self, model: str, fingerprint: str, contents: Sequence[Content], deadline: Deadline
+    ) -> Sequence[np.ndarray | ServiceError]:
+        """One vector, or that content's own error, for each content.
+
+        Raises FailedPrecondition when the model no longer has that fingerprint, Unavailable,
+        Overloaded, DeadlineExceeded.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """A document as a caller gave it."""
+
+    id: str
+    stored: bytes
+    """What is kept and given back: opaque here."""
+    content: Content | None
+    vector: np.ndarray | None
+    attributes: Mapping[str, Any]
+    """As a JSON object: numbers are floats."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertResult:
+    """What became of a call's documents."""
+
+    errors: Sequence[ServiceError | None]
+    """For each document, in the order given; None for one that is stored."""
+    write_token: bytes
+    """The engine's, for `read_after`. Empty when nothing was stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A document that passed its checks."""
+
+    place: int
+    document: NewDocument
+    fields: Mapping[str, str | int | float | bool | None]
+
+
+class DocumentWriter:
+    """Writes the documents of every collection."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        contents: ContentStore,
+        engine: Engine,
+        encode: Encode,
+        sweeper: Sweeper,
+        in_hand: InHand,
+    ) -> None:
+        self._journal = journal
+        self._contents = contents
+        self._engine = engine
+        self._encode = encode
+        self._sweeper = sweeper
+        self._in_hand = in_hand
+
+    async def upsert(
+        self,
+        collection: Collection,
+        documents: Sequence[NewDocument | ServiceError],
+        deadline: Deadline,
+    ) -> UpsertResult:
+        """Store documents, replacing those of equal id; they are searchable when this returns.
+
+        A document with an error, given or found here, fails alone. When this raises, nothing was
+        acknowledged: NotFound when the collection was deleted meanwhile, otherwise what the
+        encoder, the engine, the journal or the content store raised.
+        """
+        errors: list[ServiceError | None] = [
+            one if isinstance(one, ServiceError) else None for one in documents
+        ]
+        # a thousand checks would keep the event loop for too long
+        prepared = await asyncio.to_thread(_prepare, collection, documents, errors)
+        vectors = await self._vectors(collection, prepared, errors, deadline)
+        stored = [one for one in prepared if one.place in vectors]
+        token = b""
+        if stored:
+            token = await self._store(collection, stored, vectors, deadline)
+        return UpsertResult(errors, token)
+
+    async def delete(
+        self,
+        collection: Collection,
+        document_ids: Iterable[str],
+        request_id: str,
+        deadline: Deadline,
+    ) -> int:
+        """Delete documents, for all readers at once; returns how many of them there were.
+
+        Repeating a request_id deletes nothing more and returns the same. Raises AlreadyExists for a
+        request_id used for another deletion, NotFound when the collection was deleted meanwhile.
+        """
+        wanted = frozenset(document_ids)
+        removed = await self._journal.write(
+            lambda c: _delete(c, collection, wanted, request_id), deadline
+        )
+        if removed:
+            self._sweeper.wake()
+        return removed
+
+    async def _vectors(
+        self,
+        collection: Collection,
+        prepared: Sequence[_Prepared],
+        errors: list[ServiceError | None],
+        deadline: Deadline,
+    ) -> dict[int, np.ndarray]:
+        """Vectors by a document's place; a document that gets none gets its error."""
+        vectors = {
+            one.place: one.document.vector for one in prepared if one.document.vector is not None
+        }
+        contents = {
+            one.place: one.document.content
+            for one in prepared
+            if one.place not in vectors and one.document.content is not None
+        }
+        if contents:
+            assert collection.model is not None
+            encoded = await self._encode(
+                collection.model, collection.fingerprint, list(contents.values()), deadline
+            )
+            for place, outcome in zip(contents, encoded, strict=True):
+                if isinstance(outcome, ServiceError):
+                    errors[place] = outcome
+                else:
+                    vectors[place] = outcome
+        return vectors
+
+    async def _store(
+        self,
+        collection: Collection,
+        documents: Sequence[_Prepared],
+        vectors: Mapping[int, np.ndarray],
+        deadline: Deadline,
+    ) -> bytes:
+        refs = await self._contents.put([one.document.stored for one in documents], deadline)
+        intent = uuid.uuid4().hex
+        self._in_hand.intents.add(intent)
+        try:
+            writes = await self._journal.write(
+                lambda c: _begin(c, collection, intent, documents, refs), deadline
+            )
+            token = await self._engine.insert(
+                collection.physical, _rows(documents, writes, vectors), deadline.remaining()
+            )
+            replaced = await self._journal.write(
+                lambda c: _finish(c, collection, intent, writes), deadline
+            )
+        finally:
+            # whatever is still pending now is the sweeper's to undo
+            self._in_hand.intents.discard(intent)
+        if replaced:
+            self._sweeper.wake()
+        return token
+
+
+def _prepare(
+    collection: Collection,
+    documents: Sequence[NewDocument | ServiceError],
+    errors: list[ServiceError | None],
+) -> list[_Prepared]:
+    """The documents that pass their checks; the others get their error."""
+    prepared = []
+    first_places: dict[str, int] = {}
+    for place, document in enumerate(documents):
+        if isinstance(document, ServiceError):
+            continue
+        path = f"documents[{place}]"
+        try:
+            first = first_places.setdefault(document.id, place)
+            if first != place:
+                raise InvalidRequest.of(
+                    f"{path}.id", f"the same as of documents[{first}]; give each id once a call"
+                )
+            fields = _check(collection, document, path)
+        except InvalidRequest as error:
+            errors[place] = error
+        else:
+            prepared.append(_Prepared(place, document, fields))
+    return prepared
+
+
+def _check(
+    collection: Collection, document: NewDocument, path: str
+) -> dict[str, str | int | float | bool | None]:
+    check_id(document.id, f"{path}.id")
+    if document.vector is not None:
+        check_vector(document.vector, collection.space, f"{path}.vector")
+    elif collection.model is None:
+        raise InvalidRequest.of(f"{path}.vector", "required: the collection has no model")
+    elif document.content is None:
+        raise InvalidRequest.of(f"{path}.content", "required where no vector is given")
+    elif document.content.modality is not collection.modality:
+        assert collection.modality is not None
+        raise InvalidRequest.of(
+            f"{path}.content",
+            f"is {document.content.modality.value}, the collection's model {collection.model} "
+            f"reads {collection.modality.value}",
+        )
+    check_attributes(document.attributes, f"{path}.attributes")
+    return declared_fields(document.attributes, collection, f"{path}.attributes")
+
+
+def _begin(
+    connection: Connection,
+    collection: Collection,
+    intent: str,
+    documents: Sequence[_Prepared],
+    refs: Sequence[ContentRef],
+) -> list[Write]:
+    collection_rows.require(connection, collection.id, collection.name)
+    first = write_rows.allocate_generations(connection, collection.id, len(documents))
+    writes = [
+        Write(one.document.id, first + place, 1, ref)
+        for place, (one, ref) in enumerate(zip(documents, refs, strict=True))
+    ]
+    write_rows.add_pending(connection, collection.id, intent, writes)
+    return writes
+
+
+def _finish(
+    connection: Connection, collection: Collection, intent: str, writes: Sequence[Write]
+) -> bool:
+    """Make a call's writes current; returns whether that left garbage."""
+    collection_rows.require(connection, collection.id, collection.name)
+    if write_rows.take_pending(connection, intent) != len(writes):
+        raise Aborted("the write was taken back before it was done; repeat it")
+    return document_rows.make_current(connection, collection.id, writes)
+
+
+def _delete(
+    connection: Connection, collection: Collection, document_ids: frozenset[str], request_id: str
+) -> int:
+    described = json.dumps([collection.id, sorted(document_ids)])
+    digest = hashlib.sha256(described.encode()).digest()
+    removed_before = request_rows.recall(connection, DELETE, request_id, digest)
+    if removed_before is not None:
+        return int(removed_before)
+    collection_rows.require(connection, collection.id, collection.name)
+    removed = document_rows.remove(connection, collection.id, document_ids)
+    request_rows.remember(connection, DELETE, request_id, digest, str(removed))
+    return removed
+
+
+def _rows(
+    documents: Sequence[_Prepared], writes: Sequence[Write], vectors: Mapping[int, np.ndarray]
+) -> list[Row]:
+    return [
+        Row(write.document_id, write.generation, 0, vectors[one.place], one.fields)
+        for one, write in zip(documents, writes, strict=True)
+    ]
