@@ -1,0 +1,112 @@
+"""Requests and responses of CollectionService."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from searchmesh.search.v1 import collection_service_pb2 as pb
+from searchmesh.type.v1 import segment_pb2
+from searchmesh_common.errors import FieldViolation, InvalidRequest, Unsupported
+from searchmesh_search.collection_spec import CollectionSpec
+from searchmesh_search.convert import values
+from searchmesh_search.convert.times import timestamp
+from searchmesh_search.engine import DeclaredField, FieldType, Index
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from searchmesh_search.collection_spec import Collection
+    from searchmesh_search.collections import CollectionPage
+
+_FIELD_TYPES: Mapping[pb.FieldType.ValueType, FieldType] = {
+    pb.FIELD_TYPE_STRING: FieldType.STRING,
+    pb.FIELD_TYPE_INT64: FieldType.INT64,
+    pb.FIELD_TYPE_DOUBLE: FieldType.DOUBLE,
+    pb.FIELD_TYPE_BOOL: FieldType.BOOL,
+}
+_FIELD_TYPE_VALUES = {kind: value for value, kind in _FIELD_TYPES.items()}
+
+_INDEX_TYPES: Mapping[pb.IndexType.ValueType, str] = {
+    pb.INDEX_TYPE_UNSPECIFIED: "FLAT",
+    pb.INDEX_TYPE_FLAT: "FLAT",
+    pb.INDEX_TYPE_IVF_FLAT: "IVF_FLAT",
+    pb.INDEX_TYPE_HNSW: "HNSW",
+}
+_INDEX_TYPE_VALUES: Mapping[str, pb.IndexType.ValueType] = {
+    "FLAT": pb.INDEX_TYPE_FLAT,
+    "IVF_FLAT": pb.INDEX_TYPE_IVF_FLAT,
+    "HNSW": pb.INDEX_TYPE_HNSW,
+}
+_INDEX_DEFAULTS: Mapping[str, Mapping[str, int]] = {
+    "FLAT": {},
+    "IVF_FLAT": {"nlist": 128, "nprobe": 16},
+    "HNSW": {"m": 16, "ef_construction": 200, "ef": 64},
+}
+"""The parameters of each index, by the contract's names, and their defaults."""
+
+
+def spec(message: pb.Collection) -> CollectionSpec:
+    """Raises InvalidRequest, Unsupported for a field that is not implemented yet.
+
+    Fields that are output only are not looked at, so that what was answered can be sent again.
+    """
+    if message.HasField("lexical"):
+        raise Unsupported("collection.lexical: not implemented yet; leave it out")
+    if message.segmentation == segment_pb2.SEGMENTATION_SEGMENTS:
+        raise Unsupported(
+            "collection.segmentation: SEGMENTATION_SEGMENTS is not implemented yet; leave it out"
+        )
+    has_space = message.HasField("vector_space")
+    return CollectionSpec(
+        name=message.name,
+        model=message.model if message.HasField("model") else None,
+        vector_space=values.space(message.vector_space) if has_space else None,
+        fields=tuple(DeclaredField(one.name, _FIELD_TYPES[one.type]) for one in message.fields),
+        index=_index(message.index),
+    )
+
+
+def message(collection: Collection) -> pb.Collection:
+    """The collection as it is answered."""
+    spec = collection.spec
+    message = pb.Collection(
+        name=spec.name,
+        fingerprint=collection.fingerprint,
+        fields=[pb.Field(name=one.name, type=_FIELD_TYPE_VALUES[one.type]) for one in spec.fields],
+        segmentation=segment_pb2.SEGMENTATION_WHOLE,
+        index=pb.Index(type=_INDEX_TYPE_VALUES[spec.index.type], **spec.index.parameters),
+        document_count=collection.document_count,
+        resolved_space=values.space_message(collection.space),
+        create_time=timestamp(collection.create_time),
+        update_time=timestamp(collection.update_time),
+    )
+    if spec.model is not None:
+        message.model = spec.model
+    else:
+        message.vector_space.CopyFrom(message.resolved_space)
+    return message
+
+
+def page(page: CollectionPage) -> pb.ListCollectionsResponse:
+    return pb.ListCollectionsResponse(
+        collections=[message(one) for one in page.collections],
+        next_page_token=page.next_page_token,
+    )
+
+
+def _index(message: pb.Index) -> Index:
+    """The index with all its parameters. Raises InvalidRequest for one of another index."""
+    kind = _INDEX_TYPES[message.type]
+    defaults = _INDEX_DEFAULTS[kind]
+    given = {field.name: value for field, value in message.ListFields() if field.name != "type"}
+    foreign = [name for name in given if name not in defaults]
+    if foreign:
+        raise InvalidRequest(
+            *(
+                FieldViolation(
+                    f"collection.index.{name}", f"not a parameter of index {kind}; leave it out"
+                )
+                for name in foreign
+            )
+        )
+    return Index(kind, {**defaults, **given})
