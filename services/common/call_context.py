@@ -5,9 +5,9 @@ encoder.Encode(request, metadata=outgoing_metadata(), timeout=remaining_seconds(
 
 from __future__ import annotations
 
+import os
 import re
 import time
-import uuid
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +19,8 @@ REQUEST_ID_KEY = "x-request-id"
 CALLER_KEY = "searchmesh-caller"
 TRACEPARENT_KEY = "traceparent"
 TRACESTATE_KEY = "tracestate"
+
+_KEYS = frozenset((REQUEST_ID_KEY, CALLER_KEY, TRACEPARENT_KEY, TRACESTATE_KEY))
 
 _NAME = re.compile(r"[\x21-\x7e]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]*)?")
@@ -81,14 +83,14 @@ def from_metadata(
     metadata: Iterable[tuple[str, str | bytes]], deadline: float | None
 ) -> CallContext:
     """Read a call's metadata; what does not look as it should counts as not there."""
-    given = {key: value for key, value in metadata if isinstance(value, str)}
+    given = {key: value for key, value in metadata if key in _KEYS and isinstance(value, str)}
     request_id = given.get(REQUEST_ID_KEY, "")
     caller = given.get(CALLER_KEY, "")
     traceparent = given.get(TRACEPARENT_KEY, "")
-    if not _TRACEPARENT.fullmatch(traceparent):
+    if traceparent and not _TRACEPARENT.fullmatch(traceparent):
         traceparent = ""
     return CallContext(
-        request_id=request_id if _NAME.fullmatch(request_id) else uuid.uuid4().hex,
+        request_id=request_id if _NAME.fullmatch(request_id) else os.urandom(16).hex(),
         caller=caller if _NAME.fullmatch(caller) else "",
         deadline=deadline,
         traceparent=traceparent,

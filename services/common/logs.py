@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 
+_to_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
+
 def fields(**values: object) -> dict[str, Any]:
     """What a line says beside its message, for the `extra` of a logging call."""
     return {"fields": values}
@@ -28,6 +31,8 @@ def fields(**values: object) -> dict[str, Any]:
 
 def configure(level: LogLevel, log_format: LogFormat, stream: TextIO | None = None) -> None:
     """Send every log line of the process to `stream`, standard error unless another is given."""
+    # none of it is written, and a line at every call should cost as little as it can
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(stream or sys.stderr)
     formatter = {LogFormat.JSON: JsonFormatter, LogFormat.CONSOLE: ConsoleFormatter}[log_format]
     handler.setFormatter(formatter())
@@ -47,7 +52,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = "".join(traceback.format_exception(*record.exc_info))
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _to_json(line)
 
 
 class ConsoleFormatter(logging.Formatter):
