@@ -132,9 +132,12 @@ def _without_rules(image: descriptor_pb2.FileDescriptorSet) -> descriptor_pb2.Fi
 
 
 def _strip_message(message: descriptor_pb2.DescriptorProto) -> None:
-    for holder in (message, *message.field, *message.oneof_decl):
-        # the options are unknown fields here: this process never loads their definition
-        holder.options.DiscardUnknownFields()
+    # the options are unknown fields here: this process never loads their definition
+    message.options.DiscardUnknownFields()
+    for field in message.field:
+        field.options.DiscardUnknownFields()
+    for oneof in message.oneof_decl:
+        oneof.options.DiscardUnknownFields()
     for nested in message.nested_type:
         _strip_message(nested)
 
