@@ -1,0 +1,90 @@
+"""A server that answers as it is told, for faults that a real one cannot be made to produce."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+from searchmesh.connection import Connection
+from searchmesh_common import status
+from searchmesh_common.call_context import REQUEST_ID_KEY
+from searchmesh_common.errors import ServiceError
+
+Answer = Message | ServiceError | grpc.StatusCode | Callable[[bytes], Message]
+"""A response; our error with its details; a bare status, as gRPC itself or a proxy sets it; or
+what makes a response of the request's bytes."""
+
+
+class Scripted(grpc.GenericRpcHandler):
+    """Answers each rpc with what was scripted for it, the last answer again and again."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.calls: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        """Metadata of the calls that came in, by method name."""
+        self.called = threading.Event()
+        """Set by the first call."""
+        self.remaining_seconds: list[float] = []
+        """Time that each call had left when it came in."""
+        self._answers: dict[str, deque[Answer]] = {}
+
+    def answer(self, method: str, *answers: Answer) -> None:
+        """method: for example `Search`."""
+        self._answers[method] = deque(answers)
+
+    @property
+    def connection(self) -> Connection:
+        return Connection(encoder=self.address, search=self.address)
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        details: Any = handler_call_details
+        method = details.method.rpartition("/")[2]
+        if method not in self._answers:
+            return None
+
+        def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
+            self.called.set()
+            self.calls[method].append(dict(context.invocation_metadata()))
+            self.remaining_seconds.append(context.time_remaining())
+            answers = self._answers[method]
+            return _reply(answers.popleft() if len(answers) > 1 else answers[0], request, context)
+
+        return grpc.unary_unary_rpc_method_handler(handle)
+
+
+def _reply(answer: Answer, request: bytes, context: grpc.ServicerContext) -> bytes:
+    match answer:
+        case ServiceError():
+            proto = status.to_proto(answer)
+            context.set_trailing_metadata(
+                ((REQUEST_ID_KEY, "scripted"), *status.trailing_metadata(proto))
+            )
+            context.abort(status.code_of(answer), proto.message)
+        case grpc.StatusCode():
+            context.abort(answer, "")
+        case Message():
+            return answer.SerializeToString()
+    return answer(request).SerializeToString()
+
+
+@contextmanager
+def scripted_server(options: Sequence[tuple[str, Any]] = ()) -> Iterator[Scripted]:
+    """A running server on a free port of the loopback interface."""
+    handler = Scripted()
+    server = grpc.server(futures.ThreadPoolExecutor(4), options=list(options))
+    server.add_generic_rpc_handlers((handler,))
+    handler.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    try:
+        yield handler
+    finally:
+        server.stop(None).wait()
