@@ -19,7 +19,7 @@ import asyncio
 import hashlib
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from searchmesh_common.errors import Aborted, InvalidRequest, ServiceError
@@ -185,7 +185,7 @@ class DocumentWriter:
             )
             for place, outcome in zip(contents, encoded, strict=True):
                 if isinstance(outcome, ServiceError):
-                    errors[place] = outcome
+                    errors[place] = _within(outcome, f"documents[{place}].content")
                 else:
                     vectors[place] = outcome
         return vectors
@@ -216,6 +216,13 @@ class DocumentWriter:
         if replaced:
             self._sweeper.wake()
         return token
+
+
+def _within(error: ServiceError, path: str) -> ServiceError:
+    """A content's own error with the fields as our caller spells them."""
+    if not isinstance(error, InvalidRequest):
+        return error
+    return InvalidRequest(*(replace(one, field=f"{path}.{one.field}") for one in error.violations))
 
 
 def _prepare(

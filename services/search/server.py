@@ -8,6 +8,8 @@ import logging
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+from google.longrunning import operations_pb2_grpc
+
 from searchmesh.search.v1 import (
     collection_service_pb2_grpc,
     document_service_pb2_grpc,
@@ -18,7 +20,12 @@ from searchmesh_common.health import Check
 from searchmesh_common.metrics import new_registry
 from searchmesh_common.ports import StartError, read_tokens
 from searchmesh_common.server import Server
-from searchmesh_search import collection_servicer, document_servicer, search_servicer
+from searchmesh_search import (
+    collection_servicer,
+    document_servicer,
+    operations_servicer,
+    search_servicer,
+)
 from searchmesh_search.collection_servicer import CollectionServicer
 from searchmesh_search.collections import Collections
 from searchmesh_search.content_store import ContentStore
@@ -30,6 +37,7 @@ from searchmesh_search.encoder_client import ENCODER_SERVICE, EncoderClient
 from searchmesh_search.journal import Journal
 from searchmesh_search.metrics import SearchMetrics
 from searchmesh_search.milvus_engine import MilvusEngine
+from searchmesh_search.operations_servicer import OperationsServicer
 from searchmesh_search.search_servicer import SearchServicer
 from searchmesh_search.searcher import Searcher
 from searchmesh_search.sweeper import InHand, Sweeper
@@ -94,6 +102,11 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
             search_service_pb2_grpc.add_SearchServiceServicer_to_server,
             SearchServicer(searcher, metrics),
             search_servicer.SERVICE,
+        )
+        server.add(
+            operations_pb2_grpc.add_OperationsServicer_to_server,
+            OperationsServicer(),
+            operations_servicer.SERVICE,
         )
         server.health.add_check(_storage_check(settings, engine, journal))
         await resources.enter_async_context(_in_background(sweeper.run(), "sweeper"))

@@ -72,6 +72,7 @@ def delete_response(deleted_count: int) -> pb.DeleteDocumentsResponse:
 
 
 def _new(message: document_pb2.Document, path: str) -> NewDocument | ServiceError:
+    message.ClearField("update_time")
     attributes_bytes = message.attributes.ByteSize()
     if attributes_bytes > MAX_ATTRIBUTES_BYTES:
         return InvalidRequest.of(
@@ -86,18 +87,11 @@ def _new(message: document_pb2.Document, path: str) -> NewDocument | ServiceErro
         return error
     return NewDocument(
         id=message.id,
-        stored=_stored(message),
+        stored=message.SerializeToString(),
         content=values.content(message.content),
         vector=vector,
         attributes=_object(message.attributes),
     )
-
-
-def _stored(message: document_pb2.Document) -> bytes:
-    kept = document_pb2.Document()
-    kept.CopyFrom(message)
-    kept.ClearField("update_time")
-    return kept.SerializeToString()
 
 
 def _object(struct: struct_pb2.Struct) -> dict[str, Any]:
