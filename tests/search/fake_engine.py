@@ -23,7 +23,7 @@ class FakeEngine:
         version="1",
         metrics=frozenset(Metric),
         kinds=frozenset(VectorKind),
-        indexes=frozenset({"FLAT"}),
+        indexes=frozenset({"FLAT", "IVF_FLAT"}),
         max_limit=16_384,
         max_dimension=32_768,
     )

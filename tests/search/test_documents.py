@@ -174,7 +174,7 @@ async def test_faulty_documents_fail_alone(stack):
         "documents[5].vector: component 1 is nan; give finite numbers",
         "documents[6].vector: is all zeros, which has no direction to compare by cosine",
         "documents[7].content: required where no vector is given",
-        "text: is empty",
+        "documents[8].content.text: is empty",
         "found faulty before",
         "documents[10].id: the same as of documents[0]; give each id once a call",
     ]

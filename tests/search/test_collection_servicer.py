@@ -1,0 +1,170 @@
+import uuid
+from datetime import UTC, datetime
+
+import pytest
+
+from searchmesh.search.v1 import collection_service_pb2 as pb
+from searchmesh.type.v1 import segment_pb2, vector_pb2
+from searchmesh_common.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidRequest,
+    NotFound,
+    Unsupported,
+)
+
+from .mesh import Document, floats, refused
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def name():
+    return f"c{uuid.uuid4().hex}"
+
+
+def create(mesh, request_id="", **definition):
+    request = pb.CreateCollectionRequest(
+        collection=pb.Collection(**definition), request_id=request_id
+    )
+    return mesh.collections.CreateCollection(request, timeout=30)
+
+
+SPACE = vector_pb2.VectorSpace(dimension=8)
+
+
+async def test_a_collection_is_answered_as_it_was_defined_with_its_defaults(mesh, name):
+    before = datetime.now(UTC)
+    fields = [pb.Field(name="year", type=pb.FIELD_TYPE_INT64)]
+    made = await create(mesh, name=name, vector_space=SPACE, fields=fields)
+    assert made.name == name
+    assert list(made.fields) == fields
+    space = vector_pb2.VectorSpace(
+        dimension=8, metric=vector_pb2.METRIC_COSINE, kind=vector_pb2.VECTOR_KIND_FLOAT
+    )
+    assert (made.vector_space, made.resolved_space) == (space, space)
+    assert made.index.type == pb.INDEX_TYPE_FLAT
+    assert made.segmentation == segment_pb2.SEGMENTATION_WHOLE
+    assert made.fingerprint == ""
+    assert made.document_count == 0
+    created = made.create_time.ToDatetime(UTC)
+    assert abs(created - before).total_seconds() < 30
+    assert await mesh.collections.GetCollection(pb.GetCollectionRequest(name=name)) == made
+
+
+async def test_a_model_lends_its_space_and_fingerprint(mesh, name):
+    made = await create(mesh, name=name, model="tiny")
+    assert made.WhichOneof("vectors") == "model"
+    assert (made.model, made.resolved_space.dimension) == ("tiny", 16)
+    assert made.fingerprint
+
+
+async def test_what_was_answered_can_be_sent_again(mesh, name):
+    made = await create(mesh, name=name, model="tiny", index=pb.Index(type=2, nlist=4))
+    made.name = f"{name}_2"
+    again = await create(mesh, **{one.name: value for one, value in made.ListFields()})
+    assert again.index == pb.Index(type=2, nlist=4, nprobe=16)
+
+
+async def test_documents_are_counted(mesh, name):
+    await mesh.create(name)
+    await mesh.upsert(name, Document(id="a", vector=floats(1, 0, 0, 0)))
+    read = await mesh.collections.GetCollection(pb.GetCollectionRequest(name=name))
+    assert read.document_count == 1
+    assert read.update_time.ToDatetime() > read.create_time.ToDatetime()
+
+
+async def test_a_repeated_request_answers_the_same(mesh, name):
+    made = await create(mesh, name, name=name, vector_space=SPACE)
+    assert await create(mesh, name, name=name, vector_space=SPACE) == made
+    assert isinstance(await refused(create(mesh, name=name, vector_space=SPACE)), AlreadyExists)
+    other = await refused(create(mesh, name, name=name, model="tiny"))
+    assert isinstance(other, AlreadyExists)
+    assert (other.kind, other.name) == ("request", name)
+
+
+async def test_a_deleted_collection_is_gone_and_its_name_free(mesh, name):
+    await mesh.create(name)
+    request = pb.DeleteCollectionRequest(name=name, request_id=name)
+    await mesh.collections.DeleteCollection(request)
+    await mesh.collections.DeleteCollection(request)
+    missing = await refused(mesh.collections.GetCollection(pb.GetCollectionRequest(name=name)))
+    assert isinstance(missing, NotFound)
+    assert (missing.kind, missing.name) == ("collection", name)
+    await mesh.create(name)
+
+
+async def test_pages(mesh, name):
+    names = [f"{name}_{number}" for number in range(5)]
+    for one in names:
+        await mesh.create(one)
+    listed, token = [], ""
+    while True:
+        request = pb.ListCollectionsRequest(page_size=2, page_token=token)
+        page = await mesh.collections.ListCollections(request)
+        assert len(page.collections) <= 2
+        listed += [one.name for one in page.collections]
+        token = page.next_page_token
+        if not token:
+            break
+    assert listed == sorted(listed)
+    assert [one for one in listed if one.startswith(name)] == names
+    foreign = pb.ListCollectionsRequest(page_token="nonsense")
+    error = await refused(mesh.collections.ListCollections(foreign))
+    assert [one.field for one in error.violations] == ["page_token"]
+
+
+@pytest.mark.parametrize(
+    ("definition", "field"),
+    [
+        ({"name": "Not a name", "vector_space": SPACE}, "collection.name"),
+        ({"name": "no_vectors"}, "collection.vectors"),
+        (
+            {"name": "wide", "vector_space": vector_pb2.VectorSpace(dimension=40_000)},
+            "collection.vector_space.dimension",
+        ),
+        (
+            {"name": "mixed", "vector_space": vector_pb2.VectorSpace(dimension=8, metric=4)},
+            "collection.vector_space.metric",
+        ),
+        (
+            {"name": "tuned", "vector_space": SPACE, "index": pb.Index(nlist=3)},
+            "collection.index.nlist",
+        ),
+    ],
+)
+async def test_a_faulty_definition_names_its_field(mesh, definition, field):
+    error = await refused(create(mesh, **definition))
+    assert isinstance(error, InvalidRequest)
+    assert [one.field for one in error.violations] == [field]
+
+
+async def test_what_comes_later_says_so(mesh, name):
+    lexical = await refused(create(mesh, name=name, vector_space=SPACE, lexical=pb.Lexical()))
+    segments = await refused(create(mesh, name=name, vector_space=SPACE, segmentation=2))
+    collection = pb.Collection(name=name, vector_space=SPACE)
+    rebuild = await refused(
+        mesh.collections.RebuildCollection(pb.RebuildCollectionRequest(collection=collection))
+    )
+    rollback = await refused(
+        mesh.collections.RollbackCollection(pb.RollbackCollectionRequest(name=name))
+    )
+    for error, word in (
+        (lexical, "collection.lexical"),
+        (segments, "collection.segmentation"),
+        (rebuild, "RebuildCollection"),
+        (rollback, "RollbackCollection"),
+    ):
+        assert isinstance(error, Unsupported)
+        assert error.message.startswith(word)
+
+
+async def test_an_unknown_model_and_a_missing_index_are_refused(mesh, name):
+    error = await refused(create(mesh, name=name, model="unknown-model"))
+    assert isinstance(error, NotFound)
+    assert error.name == "unknown-model"
+    error = await refused(
+        create(mesh, name=name, vector_space=SPACE, index=pb.Index(type=pb.INDEX_TYPE_HNSW))
+    )
+    assert isinstance(error, FailedPrecondition)
+    assert error.reason == "ENGINE_LACKS"

@@ -1,0 +1,279 @@
+import math
+import uuid
+from datetime import UTC, datetime
+
+import grpc
+import numpy as np
+import pytest
+import pytest_asyncio
+from google.protobuf.struct_pb2 import Struct
+
+from searchmesh.search.v1 import collection_service_pb2 as collections_pb
+from searchmesh.search.v1 import document_service_pb2 as pb
+from searchmesh.search.v1.filter_pb2 import Filter
+from searchmesh.type.v1.content_pb2 import Content
+from searchmesh.type.v1.vector_pb2 import Int8Scaled, Vector, VectorSpace
+from searchmesh_common import status
+from searchmesh_common.errors import AlreadyExists, InvalidRequest, NotFound, Unsupported
+
+from .mesh import Document, floats, refused
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def things(mesh):
+    """The name of a new collection of vectors with four components."""
+    name = f"c{uuid.uuid4().hex}"
+    await mesh.create(name)
+    return name
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def texts(mesh):
+    """The name of a new collection of texts."""
+    name = f"c{uuid.uuid4().hex}"
+    await mesh.create(name, model="tiny")
+    return name
+
+
+def get(mesh, collection, document_id, **more):
+    request = pb.GetDocumentRequest(collection=collection, id=document_id, **more)
+    return mesh.documents.GetDocument(request)
+
+
+def attributes(**values):
+    struct = Struct()
+    struct.update(values)
+    return struct
+
+
+async def ids(mesh, collection, page_size=2):
+    listed, token = [], ""
+    while True:
+        request = pb.ListDocumentsRequest(
+            collection=collection, page_size=page_size, page_token=token
+        )
+        page = await mesh.documents.ListDocuments(request)
+        listed += [one.id for one in page.documents]
+        token = page.next_page_token
+        if not token:
+            return listed
+
+
+async def count(mesh, collection, **more):
+    request = pb.CountDocumentsRequest(collection=collection, **more)
+    return (await mesh.documents.CountDocuments(request)).count
+
+
+async def test_a_document_comes_back_as_it_was_given(mesh, texts):
+    given = Document(
+        id="Zürich 😀",
+        content=Content(text="a text"),
+        attributes=attributes(n=1.5, flag=True, nothing=None, words=["a", {"b": 2**53 - 1}]),
+    )
+    response = await mesh.upsert(texts, given)
+    assert [(one.id, one.status.code) for one in response.results] == [(given.id, 0)]
+    assert response.stored_count == 1
+    assert response.write_token
+    read = await get(mesh, texts, given.id)
+    written = read.update_time.ToDatetime(UTC)
+    assert abs(datetime.now(UTC) - written).total_seconds() < 30
+    read.ClearField("update_time")
+    assert read == given
+
+
+async def test_what_is_output_only_is_not_taken_from_the_caller(mesh, things):
+    given = Document(id="a", vector=floats(1, 0, 0, 0))
+    given.update_time.FromSeconds(1)
+    await mesh.upsert(things, given)
+    assert (await get(mesh, things, "a")).update_time.seconds > 1
+
+
+async def test_vectors_are_answered_on_request_in_every_form_they_were_given_in(mesh, things):
+    values = np.array([1, -2, 0.5, 0], np.float32)
+    forms = {
+        "float32": Vector(float32_le=values.astype("<f4").tobytes()),
+        "float16": Vector(float16_le=values.astype("<f2").tobytes()),
+        "int8": Vector(
+            int8_scaled=Int8Scaled(values=np.array([2, -4, 1, 0], np.int8).tobytes(), scale=0.5)
+        ),
+        "floats": floats(*values),
+    }
+    await mesh.upsert(things, *(Document(id=name, vector=one) for name, one in forms.items()))
+    for name in forms:
+        assert not (await get(mesh, things, name)).HasField("vector")
+        read = await get(mesh, things, name, include_vector=True)
+        assert np.frombuffer(read.vector.float32_le, "<f4").tolist() == values.tolist()
+
+
+async def test_binary_vectors(mesh):
+    name = f"c{uuid.uuid4().hex}"
+    await mesh.create(name, vector_space=VectorSpace(dimension=16, kind=2))
+    response = await mesh.upsert(
+        name,
+        Document(id="bits", vector=Vector(packed_bits=b"\x01\xff")),
+        Document(id="long", vector=Vector(packed_bits=b"\x01\xff\x00")),
+        Document(id="floats", vector=floats(*range(16))),
+    )
+    assert [one.status.code for one in response.results] == [0, 3, 3]
+    read = await get(mesh, name, "bits", include_vector=True)
+    assert read.vector == Vector(packed_bits=b"\x01\xff")
+
+
+async def test_faulty_documents_fail_alone_and_say_what_to_change(mesh, texts):
+    response = await mesh.upsert(
+        texts,
+        Document(id="fine", content=Content(text="x")),
+        Document(id="nothing"),
+        Document(id="empty", content=Content(text="  ")),
+        Document(id="image", content=Content(image=b"png")),
+        Document(id="short", vector=floats(1, 2)),
+        Document(id="nan", vector=floats(*[math.nan] * 16)),
+        Document(id="odd", vector=Vector(float32_le=b"12345")),
+        Document(id="formless", vector=Vector()),
+        Document(id="integer", content=Content(text="x"), attributes=attributes(n=2**53 + 1)),
+        Document(id="large", content=Content(text="x"), attributes=attributes(n="x" * 2**20)),
+        Document(id="fine", content=Content(text="y")),
+    )
+    assert response.stored_count == 1
+    assert [one.status.code for one in response.results] == [0] + [3] * 10
+    errors = [status.from_proto(one.status) for one in response.results[1:]]
+    assert all(isinstance(one, InvalidRequest) for one in errors)
+    assert [one.violations[0].field for one in errors] == [
+        "documents[1].content",
+        "documents[2].content.text",
+        "documents[3].content",
+        "documents[4].vector",
+        "documents[5].vector",
+        "documents[6].vector.float32_le",
+        "documents[7].vector",
+        "documents[8].attributes.n",
+        "documents[9].attributes",
+        "documents[10].id",
+    ]
+    assert "send it as a string" in errors[7].message
+    assert await ids(mesh, texts) == ["fine"]
+    assert (await get(mesh, texts, "fine")).content.text == "x"
+
+
+async def test_more_documents_than_one_call_of_the_encoder_takes(mesh, texts):
+    documents = [Document(id=f"{n:03d}", content=Content(text=f"t{n}")) for n in range(300)]
+    assert (await mesh.upsert(texts, *documents)).stored_count == 300
+    assert await ids(mesh, texts, 100) == [one.id for one in documents]
+    assert await count(mesh, texts) == 300
+
+
+async def test_a_thousand_vectors_at_once(mesh, things):
+    documents = [Document(id=str(n), vector=floats(n, 1, 0, 0)) for n in range(1000)]
+    token = (await mesh.upsert(things, *documents)).write_token
+    assert await count(mesh, things, read_after=token) == 1000
+
+
+async def test_replacing_counts_once(mesh, things):
+    for number in range(3):
+        await mesh.upsert(things, Document(id="a", vector=floats(number, 0, 0, 0)))
+    assert await count(mesh, things) == 1
+    read = await get(mesh, things, "a", include_vector=True)
+    assert np.frombuffer(read.vector.float32_le, "<f4")[0] == 2
+
+
+async def test_deletions(mesh, things):
+    await mesh.upsert(things, *(Document(id=one, vector=floats(1, 0, 0, 0)) for one in "abc"))
+    request = pb.DeleteDocumentsRequest(
+        collection=things, ids=["a", "c", "missing", "a"], request_id="d-1"
+    )
+    for _ in range(2):
+        response = await mesh.documents.DeleteDocuments(request)
+        assert response.deleted_count == 2
+        assert response.write_token
+    assert await ids(mesh, things) == ["b"]
+    assert await count(mesh, things, read_after=response.write_token) == 1
+    missing = await refused(get(mesh, things, "a"))
+    assert isinstance(missing, NotFound)
+    assert (missing.kind, missing.name) == ("document", "a")
+    request.ids.append("b")
+    assert isinstance(await refused(mesh.documents.DeleteDocuments(request)), AlreadyExists)
+    nothing = pb.DeleteDocumentsRequest(collection=things, ids=["missing"])
+    assert await mesh.documents.DeleteDocuments(nothing) == pb.DeleteDocumentsResponse()
+
+
+async def test_what_is_missing_is_not_found(mesh):
+    for call in (
+        mesh.upsert("missing", Document(id="a", vector=floats(1))),
+        get(mesh, "missing", "a"),
+        mesh.documents.ListDocuments(pb.ListDocumentsRequest(collection="missing")),
+        mesh.documents.DeleteDocuments(pb.DeleteDocumentsRequest(collection="missing", ids=["a"])),
+        mesh.documents.CountDocuments(pb.CountDocumentsRequest(collection="missing")),
+    ):
+        error = await refused(call)
+        assert isinstance(error, NotFound)
+        assert error.message == "no collection 'missing'"
+
+
+@pytest.mark.parametrize(
+    ("documents", "field"),
+    [
+        ([], "documents"),
+        ([Document(id=str(n)) for n in range(1001)], "documents"),
+        ([Document(id="")], "documents[0].id"),
+        ([Document(id="a\nb")], "documents[0].id"),
+        ([Document(id="é" * 129)], "documents[0].id"),
+    ],
+)
+async def test_a_faulty_request_names_its_field(mesh, things, documents, field):
+    error = await refused(mesh.upsert(things, *documents))
+    assert isinstance(error, InvalidRequest)
+    assert error.violations[0].field == field
+
+
+async def test_foreign_tokens(mesh, things, texts):
+    await mesh.upsert(things, *(Document(id=one, vector=floats(1, 0, 0, 0)) for one in "abc"))
+    first = pb.ListDocumentsRequest(collection=things, page_size=1)
+    token = (await mesh.documents.ListDocuments(first)).next_page_token
+    foreign = pb.ListDocumentsRequest(collection=texts, page_token=token)
+    error = await refused(mesh.documents.ListDocuments(foreign))
+    assert [one.field for one in error.violations] == ["page_token"]
+    error = await refused(count(mesh, things, read_after="nonsense"))
+    assert [one.field for one in error.violations] == ["read_after"]
+
+
+async def test_what_comes_later_says_so(mesh, things):
+    documents = mesh.documents
+    tree = Filter(exists="a")
+    later = {
+        "filter": documents.DeleteDocuments(
+            pb.DeleteDocumentsRequest(collection=things, filter="a = 1")
+        ),
+        "filter_tree": documents.CountDocuments(
+            pb.CountDocumentsRequest(collection=things, filter_tree=tree)
+        ),
+        "ImportDocuments": documents.ImportDocuments(iter([pb.ImportDocumentsRequest()])),
+        "WatchImport": first_of(documents.WatchImport(pb.WatchImportRequest(name="operations/x"))),
+        "ExportDocuments": first_of(
+            documents.ExportDocuments(pb.ExportDocumentsRequest(collection=things))
+        ),
+    }
+    for word, call in later.items():
+        error = await refused(call)
+        assert isinstance(error, Unsupported), word
+        assert error.message.startswith(word)
+
+
+async def first_of(stream):
+    async for message in stream:
+        return message
+    return grpc.aio.EOF
+
+
+async def test_declared_attributes_are_checked(mesh):
+    name = f"c{uuid.uuid4().hex}"
+    await mesh.create(name, fields=[collections_pb.Field(name="year", type=2)])
+    response = await mesh.upsert(
+        name,
+        Document(id="a", vector=floats(1, 0, 0, 0), attributes=attributes(year=1999)),
+        Document(id="b", vector=floats(1, 0, 0, 0), attributes=attributes(year="1999")),
+        Document(id="c", vector=floats(1, 0, 0, 0)),
+    )
+    assert [one.status.code for one in response.results] == [0, 3, 0]
+    assert "int64" in response.results[1].status.message

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from searchmesh_common.channels import Target, aio_channel
+from searchmesh_common.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+)
+from searchmesh_search.content import Content, Modality
+from searchmesh_search.deadline import Deadline
+from searchmesh_search.encoder_client import EncoderClient
+from searchmesh_search.engine import Metric, VectorKind
+
+from .mesh import address_of
+from .stack import soon
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def client(encoder):
+    async with aio_channel(Target(address_of(encoder))) as channel:
+        yield EncoderClient(channel)
+
+
+def texts(*given):
+    return [Content(Modality.TEXT, one) for one in given]
+
+
+async def test_a_model_is_described(client):
+    model = await client.get_model("tiny", soon())
+    assert (model.name, model.modality) == ("tiny", Modality.TEXT)
+    assert (model.space.dimension, model.space.metric, model.space.kind) == (
+        16,
+        Metric.COSINE,
+        VectorKind.FLOAT,
+    )
+    assert model.fingerprint
+
+
+async def test_an_unknown_model_is_not_found(client):
+    with pytest.raises(NotFound) as caught:
+        await client.get_model("unknown", soon())
+    assert (caught.value.kind, caught.value.name) == ("model", "unknown")
+
+
+async def test_contents_come_back_in_order_however_many(client):
+    model = await client.get_model("tiny", soon())
+    words = [f"w{number}" for number in range(600)]
+    vectors = await client.encode_documents("tiny", model.fingerprint, texts(*words), soon())
+    assert len(vectors) == 600
+    for place in (0, 255, 256, 599):
+        (alone,) = await client.encode_documents(
+            "tiny", model.fingerprint, texts(words[place]), soon()
+        )
+        assert np.array_equal(alone, vectors[place])
+
+
+async def test_a_faulty_content_fails_alone(client):
+    model = await client.get_model("tiny", soon())
+    fine, empty = await client.encode_documents(
+        "tiny", model.fingerprint, texts("fine", " "), soon()
+    )
+    assert fine.shape == (16,)
+    assert isinstance(empty, InvalidRequest)
+    assert [one.field for one in empty.violations] == ["text"]
+
+
+async def test_a_query_is_encoded_as_one(client):
+    """The card puts a prefix before a query and none before a document."""
+    model = await client.get_model("tiny", soon())
+    query = await client.encode_query("tiny", model.fingerprint, texts("x")[0], soon())
+    (document,) = await client.encode_documents("tiny", model.fingerprint, texts("q x"), soon())
+    assert np.array_equal(query.vector, document)
+    assert query.queue_ms >= 0
+
+
+async def test_another_fingerprint_is_refused(client):
+    with pytest.raises(FailedPrecondition):
+        await client.encode_documents("tiny", "another", texts("x"), soon())
+
+
+async def test_an_encoder_that_is_away_is_unavailable_within_the_deadline():
+    async with aio_channel(Target("127.0.0.1:1")) as channel:
+        with pytest.raises((Unavailable, DeadlineExceeded)):
+            await EncoderClient(channel).get_model("tiny", Deadline.after(2))

@@ -1,0 +1,275 @@
+import uuid
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from google.protobuf.struct_pb2 import Struct
+
+from searchmesh.search.v1 import document_service_pb2 as documents_pb
+from searchmesh.search.v1 import search_service_pb2 as pb
+from searchmesh.search.v1.filter_pb2 import Filter
+from searchmesh.type.v1 import vector_pb2
+from searchmesh.type.v1.content_pb2 import Content
+from searchmesh_common.errors import (
+    FailedPrecondition,
+    InvalidRequest,
+    NotFound,
+    Unsupported,
+)
+
+from .mesh import Document, floats, refused
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def attributes(**values):
+    struct = Struct()
+    struct.update(values)
+    return struct
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def line(mesh):
+    """A collection of ten documents whose score for (1, 0, 0, 0) is their number."""
+    name = f"c{uuid.uuid4().hex}"
+    await mesh.create(name)
+    await mesh.upsert(
+        name,
+        *(
+            Document(
+                id=f"d{number}",
+                vector=floats(number, 1, 0, 0),
+                content=Content(text=f"number {number}"),
+                attributes=attributes(number=number, even=number % 2 == 0),
+            )
+            for number in range(10)
+        ),
+    )
+    return name
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def texts(mesh):
+    name = f"c{uuid.uuid4().hex}"
+    await mesh.create(name, model="tiny")
+    words = ["alpha", "beta", "gamma", "delta"]
+    await mesh.upsert(name, *(Document(id=one, content=Content(text=one)) for one in words))
+    return name
+
+
+def search(mesh, collection, **request):
+    if not request.keys() & {"text", "document_id", "image", "vector", "smiles"}:
+        request["vector"] = floats(1, 0, 0, 0)
+    return mesh.search.Search(pb.SearchRequest(collection=collection, **request), timeout=30)
+
+
+def ids(response):
+    return [hit.id for hit in response.hits]
+
+
+async def test_hits_come_best_first_with_their_attributes(mesh, line):
+    response = await search(mesh, line, limit=3)
+    assert [(hit.id, hit.score) for hit in response.hits] == [("d9", 9), ("d8", 8), ("d7", 7)]
+    assert response.metric == vector_pb2.METRIC_INNER_PRODUCT
+    assert dict(response.hits[0].attributes) == {"number": 9, "even": False}
+    assert not response.hits[0].HasField("content")
+    assert not response.HasField("explain")
+    assert not response.partial
+
+
+async def test_limit_and_offset(mesh, line):
+    assert len((await search(mesh, line)).hits) == 10
+    assert ids(await search(mesh, line, limit=2, offset=3)) == ["d6", "d5"]
+    assert ids(await search(mesh, line, limit=5, offset=8)) == ["d1", "d0"]
+    assert ids(await search(mesh, line, offset=100)) == []
+    assert ids(await search(mesh, line, min_score=7.5)) == ["d9", "d8"]
+    assert ids(await search(mesh, line, limit=1000, offset=10_000)) == []
+
+
+async def test_output_fields(mesh, line):
+    only = (await search(mesh, line, limit=1, output_fields=["even", "missing"])).hits[0]
+    assert dict(only.attributes) == {"even": False}
+    content = (await search(mesh, line, limit=1, output_fields=["$content"])).hits[0]
+    assert content.content.text == "number 9"
+    assert not content.attributes.fields
+    everything = (await search(mesh, line, limit=1, output_fields=["*", "$content"])).hits[0]
+    assert everything.content.text == "number 9"
+    assert len(everything.attributes.fields) == 2
+    bare = (await search(mesh, line, limit=1, output_fields=["$id"])).hits[0]
+    assert bare == pb.Hit(id="d9", score=9)
+    error = await refused(search(mesh, line, output_fields=["even", "$vector"]))
+    assert [one.field for one in error.violations] == ["output_fields[1]"]
+
+
+async def test_a_stored_document_finds_its_neighbours_but_not_itself(mesh, line):
+    response = await search(mesh, line, document_id="d9", limit=2)
+    assert ids(response) == ["d8", "d7"]
+    assert len((await search(mesh, line, document_id="d9")).hits) == 9
+    error = await refused(search(mesh, line, document_id="missing"))
+    assert isinstance(error, NotFound)
+    assert error.kind == "document"
+
+
+async def test_equal_scores_come_in_order_of_ids(mesh):
+    name = f"c{uuid.uuid4().hex}"
+    await mesh.create(name)
+    await mesh.upsert(
+        name, *(Document(id=one, vector=floats(1, 0, 0, 0)) for one in ("b", "c", "a", "d"))
+    )
+    assert ids(await search(mesh, name)) == ["a", "b", "c", "d"]
+
+
+async def test_text_is_encoded_by_the_collections_model(mesh, texts):
+    response = await search(mesh, texts, text="beta", explain=True)
+    assert sorted(ids(response)) == ["alpha", "beta", "delta", "gamma"]
+    assert response.metric == vector_pb2.METRIC_COSINE
+    scores = [hit.score for hit in response.hits]
+    assert scores == sorted(scores, reverse=True)
+    assert all(-1.001 <= one <= 1.001 for one in scores)
+    explain = response.explain
+    assert (explain.model, explain.index) == ("tiny", "INDEX_TYPE_FLAT".removeprefix("INDEX_TYPE_"))
+    assert explain.fingerprint
+    assert explain.engine
+    assert explain.encode_ms > 0
+    assert explain.search_ms > 0
+    parts = explain.encode_ms + explain.search_ms + explain.fuse_ms
+    assert parts <= explain.total_ms
+    assert explain.queue_ms <= explain.encode_ms
+
+
+async def test_a_document_is_found_by_its_own_vector(mesh, texts):
+    request = documents_pb.GetDocumentRequest(collection=texts, id="gamma", include_vector=True)
+    gamma = await mesh.documents.GetDocument(request)
+    best = (await search(mesh, texts, vector=gamma.vector, limit=1)).hits[0]
+    assert best.id == "gamma"
+    assert best.score == pytest.approx(1, abs=1e-5)
+
+
+async def test_binary_vectors_are_compared_bit_by_bit(mesh):
+    name = f"c{uuid.uuid4().hex}"
+    space = vector_pb2.VectorSpace(
+        dimension=16, kind=vector_pb2.VECTOR_KIND_BINARY, metric=vector_pb2.METRIC_JACCARD
+    )
+    await mesh.create(name, vector_space=space)
+    bits = {"same": b"\xf0\x0f", "half": b"\xf0\x00", "other": b"\x0f\xf0"}
+    await mesh.upsert(
+        name,
+        *(Document(id=one, vector=vector_pb2.Vector(packed_bits=v)) for one, v in bits.items()),
+    )
+    response = await search(mesh, name, vector=vector_pb2.Vector(packed_bits=b"\xf0\x0f"))
+    assert [(hit.id, hit.score) for hit in response.hits] == [
+        ("same", pytest.approx(1)),
+        ("half", pytest.approx(0.5)),
+        ("other", pytest.approx(0)),
+    ]
+
+
+async def test_a_write_is_found_at_once_and_a_deleted_document_never(mesh):
+    name = f"c{uuid.uuid4().hex}"
+    await mesh.create(name)
+    for number in range(20):
+        vector = np.zeros(4)
+        vector[number % 4] = 1 + number
+        written = await mesh.upsert(name, Document(id="moving", vector=floats(*vector)))
+        found = await search(
+            mesh, name, vector=floats(*vector), limit=1, read_after=written.write_token
+        )
+        assert [(hit.id, hit.score) for hit in found.hits] == [("moving", (1 + number) ** 2)]
+    request = documents_pb.DeleteDocumentsRequest(collection=name, ids=["moving"])
+    token = (await mesh.documents.DeleteDocuments(request)).write_token
+    assert ids(await search(mesh, name, read_after=token)) == []
+
+
+async def test_an_empty_collection_has_no_hits(mesh):
+    name = f"c{uuid.uuid4().hex}"
+    await mesh.create(name)
+    assert ids(await search(mesh, name)) == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        ({"vector": floats(1, 2)}, "vector"),
+        ({"vector": floats(float("nan"), 0, 0, 0)}, "vector"),
+        ({"vector": vector_pb2.Vector(packed_bits=b"\x01")}, "vector"),
+        ({"vector": vector_pb2.Vector(float32_le=b"123")}, "vector.float32_le"),
+        ({"vector": vector_pb2.Vector()}, "vector"),
+        ({"limit": 0}, "limit"),
+        ({"limit": 100_000}, "limit"),
+        ({"offset": -1}, "offset"),
+        ({"document_id": "a\x00"}, "document_id"),
+        ({"read_after": "nonsense"}, "read_after"),
+    ],
+)
+async def test_a_faulty_request_names_its_field(mesh, line, request_, field):
+    error = await refused(search(mesh, line, **request_))
+    assert isinstance(error, InvalidRequest)
+    assert [one.field for one in error.violations] == [field]
+
+
+async def test_a_query_is_required(mesh, line):
+    error = await refused(mesh.search.Search(pb.SearchRequest(collection=line)))
+    assert [one.field for one in error.violations] == ["query"]
+
+
+async def test_an_empty_text_names_its_field(mesh, texts):
+    error = await refused(search(mesh, texts, text=" "))
+    assert isinstance(error, InvalidRequest)
+    assert [one.field for one in error.violations] == ["text"]
+
+
+async def test_a_query_that_the_collection_cannot_read(mesh, line, texts):
+    for collection, query, reason in (
+        (line, {"text": "x"}, "NO_MODEL"),
+        (texts, {"image": b"png"}, "MODALITY_MISMATCH"),
+        (texts, {"smiles": "CCO"}, "MODALITY_MISMATCH"),
+    ):
+        error = await refused(search(mesh, collection, **query))
+        assert isinstance(error, FailedPrecondition)
+        assert error.reason == reason
+
+
+async def test_an_unknown_collection_is_not_found(mesh):
+    error = await refused(search(mesh, "missing"))
+    assert isinstance(error, NotFound)
+    assert (error.kind, error.name) == ("collection", "missing")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("mode", pb.MODE_LEXICAL),
+        ("mode", pb.MODE_HYBRID),
+        ("filter", "a = 1"),
+        ("filter_tree", Filter(exists="a")),
+        ("group_by", "a"),
+        ("diversity", pb.Diversity()),
+        ("fusion", pb.Fusion()),
+        ("highlight", pb.Highlight()),
+        ("rerank", pb.Rerank(model="x")),
+        ("allow_partial", True),
+        ("substructure", "C"),
+    ],
+)
+async def test_a_field_that_comes_later_says_so(mesh, line, field, value):
+    error = await refused(search(mesh, line, **{field: value}))
+    assert isinstance(error, Unsupported)
+    assert error.message.startswith(field)
+
+
+async def test_a_method_that_comes_later_says_so(mesh, line):
+    query = pb.Query(vector=floats(1, 0, 0, 0))
+    requests = {
+        "BatchSearch": pb.BatchSearchRequest(
+            requests=[pb.SearchRequest(collection=line, document_id="d1")]
+        ),
+        "Recommend": pb.RecommendRequest(collection=line, liked=[query]),
+        "Classify": pb.ClassifyRequest(collection=line, query=query, field="even"),
+        "Answer": pb.AnswerRequest(collection=line, question="why", answer_field="even"),
+        "Facets": pb.FacetsRequest(collection=line, field="even"),
+        "Locate": pb.LocateRequest(collection=line, document_id="d1", references=[query]),
+    }
+    for method, request in requests.items():
+        error = await refused(getattr(mesh.search, method)(request))
+        assert isinstance(error, Unsupported)
+        assert error.message.startswith(method)
