@@ -91,3 +91,8 @@ def test_an_image_holds_what_its_service_needs_and_not_the_other_s(service: str)
 def test_the_trial_install_builds_from_what_the_image_builds_from(service: str) -> None:
     copied = {PurePosixPath(one).parts[0] for one in Dockerfile.of(service).context_sources()}
     assert copied - {"requirements"} == {*COPIED}
+
+
+def test_the_encoder_s_runtime_reports_to_nobody(service: str) -> None:
+    told = Dockerfile.of(service).environment().get("ORT_DISABLE_TELEMETRY")
+    assert told == ("1" if service == "encoder" else None)
