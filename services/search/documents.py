@@ -11,7 +11,7 @@ from searchmesh_search.engine import Engine, row_key
 from searchmesh_search.journal import Journal, collection_rows, document_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     import numpy as np
@@ -42,6 +42,18 @@ class DocumentPage:
 
     documents: Sequence[StoredDocument]
     next_page_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """What the journal says of an engine's answer."""
+
+    contents: Mapping[tuple[str, int], ContentRef]
+    """Of the generations that readers may see, where their contents are."""
+    overtaken: bool
+    """Whether a document was replaced since the engine was asked, which therefore found it only as
+    it was before; asking again finds it as it is.
+    """
 
 
 class Documents:
@@ -104,22 +116,29 @@ class Documents:
             deadline,
         )
 
-    async def current(
-        self, collection: Collection, found: Iterable[tuple[str, int]], deadline: Deadline
-    ) -> dict[tuple[str, int], ContentRef]:
-        """Where the contents are of those generations that readers may see.
+    async def confirm(
+        self,
+        collection: Collection,
+        found: Iterable[tuple[str, int]],
+        since: datetime,
+        deadline: Deadline,
+    ) -> Confirmed:
+        """Which of the generations that the engine found readers may see.
 
-        found: documents and their generations, as the engine holds them.
+        found: documents and their generations. since: when the engine was asked.
         """
         wanted = set(found)
         rows = await self._journal.read(
             lambda c: document_rows.find(c, collection.id, {one for one, _ in wanted}), deadline
         )
-        keyed = {(row.document_id, row.generation): row.content for row in rows.values()}
-        return {key: content for key, content in keyed.items() if key in wanted}
+        keyed = {(row.document_id, row.generation): row for row in rows.values()}
+        return Confirmed(
+            {key: row.content for key, row in keyed.items() if key in wanted},
+            any(row.update_time >= since for key, row in keyed.items() if key not in wanted),
+        )
 
     async def stored(self, refs: Sequence[ContentRef]) -> list[bytes]:
-        """What was stored, by the references that `current` gave. Raises DataLoss."""
+        """What was stored, by the references that `confirm` gave. Raises DataLoss."""
         return await self._contents.get(refs)
 
     async def _find(

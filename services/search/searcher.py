@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from searchmesh_common.errors import FailedPrecondition
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
     from searchmesh_search.content import Content
     from searchmesh_search.content_store import ContentRef
     from searchmesh_search.deadline import Deadline
-    from searchmesh_search.documents import Documents
+    from searchmesh_search.documents import Confirmed, Documents
     from searchmesh_search.encoder_client import EncoderClient
     from searchmesh_search.engine import Engine, EngineHit, Metric
 
 SPARE_ROWS = 8
 """Rows asked for beyond those wanted: room for ones that a write has just replaced."""
+
+MAX_REPEATS = 3
+"""Times that the engine is asked again because documents were replaced meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +147,15 @@ class Searcher:
         """Rows of the page that was asked for, each with its content: those that readers may see.
 
         The engine may still hold what was replaced or deleted a moment ago, so it is asked for
-        more until the page is full or there is nothing more."""
+        more until the page is full or there is nothing more. A document that was replaced
+        meanwhile would be missing from the answer, so the engine is then asked again.
+        """
         wanted = query.offset + query.limit
         most = self._engine.capabilities.max_limit
         rows = min(wanted + SPARE_ROWS, most)
+        repeats = MAX_REPEATS
         while True:
+            since = datetime.now(UTC)
             started = time.perf_counter()
             (near,) = await self._engine.search(
                 collection.physical,
@@ -159,28 +167,17 @@ class Searcher:
             explanation.search_ms += _since(started)
             started = time.perf_counter()
             good = [hit for hit in near if query.min_score is None or hit.score >= query.min_score]
-            visible = await self._visible(collection, query, good, deadline)
+            confirmed = await self._documents.confirm(
+                collection, [(hit.document_id, hit.generation) for hit in good], since, deadline
+            )
+            visible = _visible(query, good, confirmed)
             explanation.fuse_ms += _since(started)
+            if confirmed.overtaken and repeats:
+                repeats -= 1
+                continue
             if len(visible) >= wanted or len(good) < rows or rows == most:
                 return visible[query.offset : wanted]
             rows = min(rows * 2, most)
-
-    async def _visible(
-        self,
-        collection: Collection,
-        query: SearchQuery,
-        near: Sequence[EngineHit],
-        deadline: Deadline,
-    ) -> list[tuple[EngineHit, ContentRef]]:
-        current = await self._documents.current(
-            collection, [(hit.document_id, hit.generation) for hit in near], deadline
-        )
-        visible = [
-            (hit, current[hit.document_id, hit.generation])
-            for hit in near
-            if (hit.document_id, hit.generation) in current and hit.document_id != query.document_id
-        ]
-        return sorted(visible, key=lambda pair: (-pair[0].score, pair[0].document_id))
 
     async def _hits(
         self, query: SearchQuery, found: Sequence[tuple[EngineHit, ContentRef]]
@@ -198,6 +195,19 @@ class Searcher:
         return Explanation(
             engine=f"{capabilities.name} {capabilities.version}", index=collection.spec.index.type
         )
+
+
+def _visible(
+    query: SearchQuery, near: Sequence[EngineHit], confirmed: Confirmed
+) -> list[tuple[EngineHit, ContentRef]]:
+    """What readers may see, best first; the document that was searched for is not its own hit."""
+    visible = [
+        (hit, confirmed.contents[hit.document_id, hit.generation])
+        for hit in near
+        if (hit.document_id, hit.generation) in confirmed.contents
+        and hit.document_id != query.document_id
+    ]
+    return sorted(visible, key=lambda pair: (-pair[0].score, pair[0].document_id))
 
 
 def _model_for(collection: Collection, content: Content) -> str:

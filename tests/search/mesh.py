@@ -1,4 +1,4 @@
-"""Both services on this machine, over loopback: the real encoder with a tiny model, the real engine."""
+"""Both services over loopback: the real encoder with a tiny model, and the real engine."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from searchmesh.search.v1 import collection_service_pb2 as pb
+from searchmesh.search.v1.document_pb2 import Document
 from searchmesh.type.v1 import segment_pb2, vector_pb2
 from searchmesh_common.errors import (
     AlreadyExists,
@@ -13,7 +14,7 @@ from searchmesh_common.errors import (
     Unsupported,
 )
 
-from .mesh import Document, floats, refused
+from .mesh import floats, refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

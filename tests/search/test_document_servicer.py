@@ -10,13 +10,14 @@ from google.protobuf.struct_pb2 import Struct
 
 from searchmesh.search.v1 import collection_service_pb2 as collections_pb
 from searchmesh.search.v1 import document_service_pb2 as pb
+from searchmesh.search.v1.document_pb2 import Document
 from searchmesh.search.v1.filter_pb2 import Filter
 from searchmesh.type.v1.content_pb2 import Content
 from searchmesh.type.v1.vector_pb2 import Int8Scaled, Vector, VectorSpace
 from searchmesh_common import status
 from searchmesh_common.errors import AlreadyExists, InvalidRequest, NotFound, Unsupported
 
-from .mesh import Document, floats, refused
+from .mesh import floats, refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -252,18 +252,22 @@ async def test_declared_attributes_reach_the_engine_typed_and_others_do_not(stac
     assert isinstance(row.fields["year"], int)
 
 
-async def test_only_current_generations_are_shown(stack):
+async def test_only_current_generations_are_confirmed(stack):
     things = await stack.collection()
     await stack.upsert(things, document("a", stored=b"old"), document("b"), document("c"))
-    (hits,) = await stack.engine.search(things.physical, np.array([[1, 0, 0, 0]]), 10, 5)
-    found = [(hit.document_id, hit.generation) for hit in hits]
+    found = list((await generations(stack, things)).items())
+    since = datetime.now(UTC)
     await stack.upsert(things, document("a", stored=b"new"))
     await stack.writer.delete(things, ["b"], "", soon())
-    current = await stack.documents.current(things, found, soon())
-    assert [key[0] for key in current] == ["c"]
-    new = (await generations(stack, things))["a"]
-    current = await stack.documents.current(things, [*found, ("a", new)], soon())
-    assert await stack.documents.stored([current["a", new]]) == [b"new"]
+    confirmed = await stack.documents.confirm(things, found, since, soon())
+    assert [key[0] for key in confirmed.contents] == ["c"]
+    assert confirmed.overtaken
+    later = datetime.now(UTC) + timedelta(milliseconds=1)
+    assert not (await stack.documents.confirm(things, found, later, soon())).overtaken
+    new = ("a", (await generations(stack, things))["a"])
+    confirmed = await stack.documents.confirm(things, [*found, new], since, soon())
+    assert not confirmed.overtaken
+    assert await stack.documents.stored([confirmed.contents[new]]) == [b"new"]
 
 
 async def test_many_documents_at_once(stack):
@@ -362,7 +366,8 @@ async def test_a_deadline_that_passes_in_the_engine_is_told_in_time(stack):
 async def test_a_damaged_content_is_data_loss(stack, tmp_path):
     things = await stack.collection()
     await stack.upsert(things, document("a", stored=b"precious"))
-    (ref,) = (await stack.documents.current(things, [("a", 1)], soon())).values()
+    read = await stack.journal.read(lambda c: document_rows.find(c, things.id, ["a"]), soon())
+    ref = read["a"].content
     path = pack_path(tmp_path / "content", ref.pack)
     path.write_bytes(path.read_bytes().replace(b"precious", b"previous"))
     with pytest.raises(DataLoss):

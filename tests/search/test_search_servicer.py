@@ -7,6 +7,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from searchmesh.search.v1 import document_service_pb2 as documents_pb
 from searchmesh.search.v1 import search_service_pb2 as pb
+from searchmesh.search.v1.document_pb2 import Document
 from searchmesh.search.v1.filter_pb2 import Filter
 from searchmesh.type.v1 import vector_pb2
 from searchmesh.type.v1.content_pb2 import Content
@@ -17,7 +18,7 @@ from searchmesh_common.errors import (
     Unsupported,
 )
 
-from .mesh import Document, floats, refused
+from .mesh import floats, refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from searchmesh_search.searcher import SPARE_ROWS, Searcher, SearchQuery
+
+from .stack import document, open_stack, soon
+
+
+@pytest.fixture
+async def stack(tmp_path):
+    async with open_stack(tmp_path) as stack:
+        yield stack
+
+
+def query(**changes):
+    return SearchQuery("things", vector=np.array([1, 0, 0, 0], np.float32), **changes)
+
+
+def searcher(stack):
+    return Searcher(stack.collections, stack.documents, stack.engine, stack.models)
+
+
+def ids(result):
+    return [hit.document_id for hit in result.hits]
+
+
+async def test_rows_that_were_replaced_cost_no_hit(stack):
+    """The engine still holds more old rows than were asked for: it is asked for more."""
+    things = await stack.collection()
+    many = [f"{number:03d}" for number in range(4 * SPARE_ROWS)]
+    await stack.upsert(things, *(document(one, [9, 0, 0, 0]) for one in many))
+    await stack.upsert(things, *(document(one, [1, 0, 0, 0]) for one in many))
+    result = await searcher(stack).search(query(limit=3), soon())
+    assert [(hit.document_id, hit.score) for hit in result.hits] == [
+        ("000", 1),
+        ("001", 1),
+        ("002", 1),
+    ]
+
+
+async def test_a_document_replaced_during_the_search_is_still_found(stack):
+    things = await stack.collection()
+    await stack.upsert(things, document("always", [1, 0, 0, 0]))
+
+    async def search_and_replace(*arguments, **named):
+        found = await search(*arguments, **named)
+        stack.engine.search = search
+        await stack.upsert(things, document("always", [2, 0, 0, 0]))
+        return found
+
+    search, stack.engine.search = stack.engine.search, search_and_replace
+    result = await searcher(stack).search(query(), soon())
+    assert [(hit.document_id, hit.score) for hit in result.hits] == [("always", 2)]
+
+
+async def test_a_document_that_is_replaced_all_the_time_does_not_hold_the_search(stack):
+    things = await stack.collection()
+    await stack.upsert(things, document("restless"), document("calm"))
+
+    async def search_and_replace(*arguments, **named):
+        found = await search(*arguments, **named)
+        await stack.upsert(things, document("restless"))
+        return found
+
+    search, stack.engine.search = stack.engine.search, search_and_replace
+    assert ids(await searcher(stack).search(query(), soon())) == ["calm"]
+
+
+async def test_deleted_documents_are_not_found_before_the_engine_has_dropped_them(stack):
+    things = await stack.collection()
+    await stack.upsert(things, *(document(one) for one in "abc"))
+    await stack.writer.delete(things, ["a", "b"], "", soon())
+    assert await stack.engine.count_rows(things.physical, 5) == 3
+    assert ids(await searcher(stack).search(query(), soon())) == ["c"]
