@@ -1,7 +1,8 @@
 """`searchmesh status`."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 from rich.console import Group, RenderableType
@@ -16,6 +17,8 @@ from searchmesh.connection import Connection, Service
 from searchmesh.errors import ServiceError, Unreachable
 from searchmesh.resources import Collection, Model
 from searchmesh.results import Health
+
+_Item = TypeVar("_Item")
 
 _NAMES = {
     Service.ENCODER: ("", "searchmesh.encoder.v1.EncoderService"),
@@ -50,35 +53,43 @@ def status(context: typer.Context) -> None:
     session = session_of(context)
     with Client(session.connection) as mesh:
         checks = [
-            _check(mesh, session.connection, service, name)
-            for service, names in _NAMES.items()
-            for name in names
+            check for service in Service for check in _checks(mesh, session.connection, service)
         ]
-        reachable = {check.service for check in checks if check.health != _UNREACHABLE}
-        models = list(mesh.list_models()) if Service.ENCODER in reachable else []
-        collections = _collections(mesh) if Service.SEARCH in reachable else []
+        away = {check.service for check in checks if check.health == _UNREACHABLE}
+        models = [] if Service.ENCODER in away else _listed(mesh.list_models)
+        collections = [] if Service.SEARCH in away else _listed(mesh.list_collections)
     answer: dict[str, Any] = {"health": checks, "models": models, "collections": collections}
     session.output.answer(answer, lambda: _render(checks, models, collections))
-    if len(reachable) < len(Service):
+    if away:
         raise typer.Exit(_EXIT_UNREACHABLE)
     if any(check.health != Health.SERVING for check in checks):
         raise typer.Exit(_EXIT_NOT_SERVING)
 
 
-def _check(mesh: Client, connection: Connection, service: Service, name: str) -> _Check:
-    address = connection.address(service)
+def _checks(mesh: Client, connection: Connection, service: Service) -> list[_Check]:
+    """What a service says of each of its names; one check where it cannot be reached."""
+    checks = []
+    for name in _NAMES[service]:
+        check = _check(mesh, connection.address(service), service, name)
+        checks.append(check)
+        if check.health == _UNREACHABLE:
+            break
+    return checks
+
+
+def _check(mesh: Client, address: str, service: Service, name: str) -> _Check:
     try:
         return _Check(service, address, name, mesh.health(service, name))
     except Unreachable as error:
-        return _Check(service, address, name, _UNREACHABLE, str(error))
+        return _Check(service, address, name, _UNREACHABLE, error.message.partition(": ")[2])
     except ServiceError as error:
-        return _Check(service, address, name, Health.UNKNOWN, str(error))
+        return _Check(service, address, name, Health.UNKNOWN, error.message)
 
 
-def _collections(mesh: Client) -> list[Collection]:
-    """None where the service answers, but its journal or its engine does not."""
+def _listed(items: Callable[[], Iterator[_Item]]) -> list[_Item]:
+    """None where the service answers, but something that it needs for the list is away."""
     try:
-        return list(mesh.list_collections())
+        return list(items())
     except ServiceError:
         return []
 
@@ -100,4 +111,9 @@ def _render(
             for check in checks
         ],
     )
-    return Group(health, Text(), models_table(models), Text(), collections_table(collections))
+    shown: list[RenderableType] = [health]
+    if models:
+        shown += [Text(), models_table(models)]
+    if collections:
+        shown += [Text(), collections_table(collections)]
+    return Group(*shown)
