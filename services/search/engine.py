@@ -1,18 +1,20 @@
 """The vector engine as the search service sees it: rows in, nearest rows out.
 
-An engine stores rows in physical collections and knows nothing of documents' contents, of models or of the
-names that callers use. What an engine would silently ignore is refused before it is called, by its declared
-capabilities.
+An engine stores rows in physical collections and knows nothing of documents' contents, of models or
+of the names that callers use. What an engine would silently ignore is refused before it is called,
+by its declared capabilities.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
 
 
 class Metric(enum.Enum):
@@ -28,6 +30,9 @@ class Metric(enum.Enum):
     """Binary vectors. Score: the Tanimoto similarity, 0 to 1."""
     HAMMING = "hamming"
     """Binary vectors. Score: minus the number of differing bits."""
+
+
+BINARY_METRICS = frozenset({Metric.JACCARD, Metric.HAMMING})
 
 
 class VectorKind(enum.Enum):
@@ -56,10 +61,15 @@ class DeclaredField:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Index type in the engine's upper-case name (`FLAT`, `IVF_FLAT`, `HNSW`) and its build parameters."""
+    """How a collection is searched.
+
+    `FLAT` compares with every row, `IVF_FLAT` and `HNSW` with some.
+    """
 
     type: str = "FLAT"
     parameters: Mapping[str, int] = field(default_factory=dict)
+    """The engine's own names. For its building: `nlist`, `M`, `efConstruction`; for each search:
+    `nprobe`, `ef`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,32 +124,63 @@ class Capabilities:
     metrics: frozenset[Metric]
     kinds: frozenset[VectorKind]
     indexes: frozenset[str]
+    """For float vectors."""
     max_limit: int
     """Most rows one search may ask for, offset included."""
     max_dimension: int
+    binary_indexes: frozenset[str] = frozenset({"FLAT"})
+
+    def lacks(self, schema: CollectionSchema) -> list[str]:
+        """What a collection needs and the engine does not have, in words."""
+        binary = schema.kind is VectorKind.BINARY
+        indexes = self.binary_indexes if binary else self.indexes
+        lacks = []
+        if schema.kind not in self.kinds:
+            lacks.append(f"{schema.kind.value} vectors")
+        if schema.metric not in self.metrics:
+            lacks.append(f"metric {schema.metric.value}")
+        elif (schema.metric in BINARY_METRICS) != binary:
+            lacks.append(f"metric {schema.metric.value} for {schema.kind.value} vectors")
+        if schema.index.type not in indexes:
+            has = ", ".join(sorted(indexes))
+            lacks.append(
+                f"index {schema.index.type} for {schema.kind.value} vectors (it has {has})"
+            )
+        if schema.dimension > self.max_dimension:
+            lacks.append(f"dimension {schema.dimension} (at most {self.max_dimension})")
+        return lacks
 
 
 class Engine(Protocol):
     """A vector engine. Every method honours `timeout` (seconds) and raises only our error family:
 
-    `Unavailable` when the engine is away, `DeadlineExceeded` when the time ran out, `NotFound` for a physical
-    collection that is missing, `FailedPrecondition` for what the engine lacks.
+    `Unavailable` when the engine is away, `DeadlineExceeded` when the time ran out, `NotFound` for
+    a physical collection that is missing, `FailedPrecondition` for what the engine lacks.
     """
 
     @property
     def capabilities(self) -> Capabilities: ...
 
     async def start(self) -> None:
-        """Connect, and start the engine's process where it is ours. Does not wait until it answers."""
+        """Connect, and start the engine's process where it is ours. Does not wait until it answers.
+
+        Raises StartError where the process cannot be had, its file being in use for example.
+        """
 
     async def close(self) -> None:
         """Disconnect, and stop the engine's process where it is ours."""
 
     async def ping(self, timeout: float) -> None:
-        """Make a real call. Raises `Unavailable` or `DeadlineExceeded` when the engine does not answer."""
+        """Make a real call; raises `Unavailable` or `DeadlineExceeded` when there is no answer."""
 
-    async def create_collection(self, physical: str, schema: CollectionSchema, timeout: float) -> None:
-        """Create, index and load a collection. Repeating it with the same schema is no error."""
+    async def create_collection(
+        self, physical: str, schema: CollectionSchema, timeout: float
+    ) -> None:
+        """Create, index and load a collection.
+
+        Repeating it with the same schema is no error, with another it is AlreadyExists.
+        Raises FailedPrecondition, reason ENGINE_LACKS, for what the capabilities do not name.
+        """
 
     async def drop_collection(self, physical: str, timeout: float) -> None:
         """Drop a collection. Dropping one that is missing is no error."""
@@ -148,10 +189,18 @@ class Engine(Protocol):
         """Names of the physical collections there are."""
 
     async def insert(self, physical: str, rows: Sequence[Row], timeout: float) -> bytes:
-        """Store rows, replacing rows of equal key. Returns an opaque token; see `search`."""
+        """Store rows, replacing rows of equal key; of equal keys in one call the last counts.
+
+        They are on disk when this returns. Large calls are cut into several: when this raises,
+        any of the rows may be stored, or be stored still, and repeating the call is safe.
+        Returns an opaque token; see `search`. Raises InvalidRequest for a row of another shape.
+        """
 
     async def delete(self, physical: str, keys: Sequence[str], timeout: float) -> bytes:
-        """Remove rows by key; a key that is missing is no error. Returns an opaque token; see `search`."""
+        """Remove rows by key; a key that is missing is no error. Cut and repeated like `insert`.
+
+        Returns an opaque token; see `search`.
+        """
 
     async def search(
         self,
@@ -169,13 +218,15 @@ class Engine(Protocol):
         read_after: a token of `insert` or `delete` whose effect must be visible.
         """
 
-    async def vectors(self, physical: str, keys: Sequence[str], timeout: float) -> dict[str, np.ndarray]:
-        """Stored vectors by row key; a key that is missing is left out."""
+    async def vectors(
+        self, physical: str, keys: Sequence[str], timeout: float
+    ) -> dict[str, np.ndarray]:
+        """Stored vectors by row key, as `Row.vector`; a key that is missing is left out."""
 
     async def count_rows(self, physical: str, timeout: float) -> int:
-        """Rows there are, all generations and segments counted."""
+        """Rows there are, all generations and segments counted, after every acknowledged write."""
 
 
 def row_key(document_id: str, generation: int, segment: int) -> str:
-    """Primary key of a row: `document#generation#segment`, at most 300 bytes."""
+    """Key of a row: `document#generation#segment`, at most 300 bytes."""
     return f"{document_id}#{generation}#{segment}"

@@ -1,0 +1,390 @@
+"""Engine over Milvus: Milvus Lite in a process of ours, or a server.
+
+Calls go through Milvus's gRPC stub itself. pymilvus's clients keep mutation timestamps to
+themselves, put keys unescaped into expressions, retry and log on their own, and cost more time
+(docs/decisions/embedded-engine.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from searchmesh_common.channels import Credentials, Target, aio_channel
+from searchmesh_common.errors import (
+    AlreadyExists,
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidRequest,
+    NotFound,
+    ServiceError,
+    Unavailable,
+)
+from searchmesh_common.logs import fields
+from searchmesh_common.ports import StartError
+from searchmesh_search import milvus_messages as messages
+from searchmesh_search.deadline import Deadline
+from searchmesh_search.engine import Capabilities, Metric, VectorKind
+from searchmesh_search.milvus_calls import MilvusCalls, local_channel
+from searchmesh_search.milvus_lite import MilvusLite, lite_version
+from searchmesh_search.milvus_stubs import common, milvus
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+    import numpy as np
+
+    from searchmesh_search.engine import CollectionSchema, EngineHit, Row
+
+_log = logging.getLogger("searchmesh.engine")
+
+_Item = TypeVar("_Item")
+
+_PORT = 19530
+_TOKEN_BYTES = 8
+_VISIBLE_AFTER_SECONDS = 0.002
+_LOAD_POLL_SECONDS = 0.1
+_WARM_UP_SECONDS = 600.0
+_ANSWER_SECONDS = 10.0
+_FETCH_BYTES = 4 << 20
+_KEYS_PER_CALL = 1000
+_HITS_ON_LOOP = 500
+"""So many hits are made within a millisecond; more are made on a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """How much one write call carries."""
+
+    rows: int
+    bytes: int
+
+
+_LITE_BATCH = _Batch(rows=256, bytes=512 << 10)
+"""Its time grows with the square of the bytes; this is where rows per second peak (measured)."""
+
+_SERVER_BATCH = _Batch(rows=1000, bytes=4 << 20)
+"""Far below the 64 MiB a server takes: a larger message blocks the event loop for long."""
+
+
+class MilvusEngine:
+    """See `Engine`. `uri`: `http://host:19530` or `https://…` of a server, or a file's path."""
+
+    def __init__(self, uri: str, token: str = "") -> None:
+        """token: what a server asks for, as user:password or an API key.
+
+        Raises StartError for a URI of another scheme.
+        """
+        self._server = _server_target(uri)
+        self._token = token
+        self._lite = None if self._server else MilvusLite(Path(uri), self._warm_up)
+        self._batch = _SERVER_BATCH if self._server else _LITE_BATCH
+        self._version = ""
+        self._calls: MilvusCalls | None = None
+        self._schemas: dict[str, CollectionSchema] = {}
+        self._writing = asyncio.Lock()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        lite = self._lite is not None
+        return Capabilities(
+            name="milvus-lite" if lite else "milvus",
+            version=self._version,
+            metrics=frozenset(Metric),
+            kinds=frozenset(VectorKind),
+            indexes=frozenset({"FLAT", "IVF_FLAT"} if lite else {"FLAT", "IVF_FLAT", "HNSW"}),
+            binary_indexes=frozenset({"FLAT"} if lite else {"FLAT", "IVF_FLAT"}),
+            max_limit=16_384,
+            max_dimension=32_768,
+        )
+
+    @property
+    def pid(self) -> int | None:
+        """The engine's process, where it is ours."""
+        return self._lite.pid if self._lite else None
+
+    async def start(self) -> None:
+        if self._lite is None:
+            assert self._server is not None
+            self._calls = MilvusCalls(aio_channel(self._server), self._token)
+        else:
+            await self._lite.start()
+            self._version = lite_version()
+
+    async def close(self) -> None:
+        if self._lite is not None:
+            await self._lite.close()
+        if self._calls is not None:
+            await self._calls.close()
+            self._calls = None
+
+    async def ping(self, timeout: float) -> None:
+        deadline = Deadline.after(timeout)
+        if self._lite is not None:
+            self._lite.require_up()
+        if not self._version:
+            answer = await self._call("Connect", milvus.ConnectRequest(), deadline)
+            self._version = answer.server_info.build_tags
+        await self._call(
+            "HasCollection", milvus.HasCollectionRequest(collection_name="_"), deadline
+        )
+
+    async def create_collection(
+        self, physical: str, schema: CollectionSchema, timeout: float
+    ) -> None:
+        self._require(schema)
+        deadline = await self._begin(timeout)
+        async with self._alone(deadline):
+            await self._create(physical, schema, deadline)
+            request = messages.create_index(physical, schema)
+            await self._call("CreateIndex", request, deadline, physical)
+            if self._lite is not None:
+                await self._lite.index_keys(physical)
+        await self._load(physical, deadline)
+
+    async def drop_collection(self, physical: str, timeout: float) -> None:
+        deadline = await self._begin(timeout)
+        self._schemas.pop(physical, None)
+        request = milvus.DropCollectionRequest(collection_name=physical)
+        async with self._alone(deadline):
+            with contextlib.suppress(NotFound):
+                await self._call("DropCollection", request, deadline, physical)
+
+    async def list_collections(self, timeout: float) -> list[str]:
+        deadline = await self._begin(timeout)
+        answer = await self._call("ShowCollections", milvus.ShowCollectionsRequest(), deadline)
+        return list(answer.collection_names)
+
+    async def insert(self, physical: str, rows: Sequence[Row], timeout: float) -> bytes:
+        deadline = await self._begin(timeout)
+        schema = await self._schema(physical, deadline)
+        _check_rows(schema, rows)
+        # of rows with one key the last counts; the engine would keep them all
+        distinct = list({row.key: row for row in rows}.values())
+        timestamp = 0
+        for batch in _batches(distinct, _row_bytes, self._batch.rows, self._batch.bytes):
+            request = messages.upsert(physical, schema, batch)
+            timestamp = await self._mutate("Upsert", request, deadline, physical)
+        return await self._visible(timestamp)
+
+    async def delete(self, physical: str, keys: Sequence[str], timeout: float) -> bytes:
+        deadline = await self._begin(timeout)
+        timestamp = 0
+        for batch in _batches(list(dict.fromkeys(keys)), len, _KEYS_PER_CALL, self._batch.bytes):
+            request = messages.delete(physical, batch)
+            timestamp = await self._mutate("Delete", request, deadline, physical)
+        return await self._visible(timestamp)
+
+    async def search(
+        self,
+        physical: str,
+        vectors: np.ndarray,
+        limit: int,
+        timeout: float,
+        *,
+        read_after: bytes = b"",
+    ) -> list[list[EngineHit]]:
+        timestamp = _timestamp(read_after)
+        deadline = await self._begin(timeout)
+        schema = await self._schema(physical, deadline)
+        _check_width(schema, vectors.shape[1], "vectors")
+        request = messages.search(physical, schema, vectors, limit, timestamp)
+        answer = await self._call("Search", request, deadline, physical)
+        if len(vectors) * limit > _HITS_ON_LOOP:
+            return await asyncio.to_thread(messages.hits_of, answer, schema.metric, len(vectors))
+        return messages.hits_of(answer, schema.metric, len(vectors))
+
+    async def vectors(
+        self, physical: str, keys: Sequence[str], timeout: float
+    ) -> dict[str, np.ndarray]:
+        deadline = await self._begin(timeout)
+        schema = await self._schema(physical, deadline)
+        row_bytes = _width(schema) * (4 if schema.kind is VectorKind.FLOAT else 1)
+        found: dict[str, np.ndarray] = {}
+        for batch in _batches(keys, lambda key: row_bytes + len(key), _KEYS_PER_CALL, _FETCH_BYTES):
+            request = messages.fetch(physical, batch)
+            found |= messages.vectors_of(await self._call("Query", request, deadline, physical))
+        return found
+
+    async def count_rows(self, physical: str, timeout: float) -> int:
+        deadline = await self._begin(timeout)
+        answer = await self._call("Query", messages.count(physical), deadline, physical)
+        return messages.count_of(answer)
+
+    async def _begin(self, timeout: float) -> Deadline:
+        deadline = Deadline.after(timeout)
+        if self._lite is not None:
+            await self._lite.wait_up(timeout)
+        return deadline
+
+    async def _warm_up(self) -> None:
+        """Connect to a process just started, and load what it holds."""
+        assert self._lite is not None
+        if self._calls is None:
+            self._calls = MilvusCalls(local_channel(self._lite.address))
+        answer = await self._calls.call(
+            "ShowCollections",
+            milvus.ShowCollectionsRequest(),
+            Deadline.after(_ANSWER_SECONDS),
+            wait_for_ready=True,
+        )
+        for physical in answer.collection_names:
+            try:
+                await self._load(physical, Deadline.after(_WARM_UP_SECONDS))
+            except (Unavailable, DeadlineExceeded):
+                raise
+            except ServiceError as error:
+                # one damaged collection must not keep the others away
+                _log.error(
+                    "a collection cannot be loaded",
+                    extra=fields(collection=physical, reason=error.message),
+                )
+
+    async def _create(self, physical: str, schema: CollectionSchema, deadline: Deadline) -> None:
+        self._schemas.pop(physical, None)
+        try:
+            existing = await self._schema(physical, deadline)
+        except NotFound:
+            request = messages.create_collection(physical, schema)
+            await self._call("CreateCollection", request, deadline, physical)
+            return
+        if not messages.same_schema(existing, schema):
+            raise AlreadyExists(
+                "collection", physical, f"collection {physical!r} exists with another schema"
+            )
+
+    async def _load(self, physical: str, deadline: Deadline) -> None:
+        request = milvus.LoadCollectionRequest(collection_name=physical, replica_number=1)
+        await self._call("LoadCollection", request, deadline, physical)
+        state = milvus.GetLoadStateRequest(collection_name=physical)
+        while True:
+            answer = await self._call("GetLoadState", state, deadline, physical)
+            if answer.state == common.LoadState.LoadStateLoaded:
+                return
+            await asyncio.sleep(_LOAD_POLL_SECONDS)
+
+    async def _schema(self, physical: str, deadline: Deadline) -> CollectionSchema:
+        """What a collection was created with; it never changes under a physical name."""
+        known = self._schemas.get(physical)
+        if known is None:
+            request = milvus.DescribeCollectionRequest(collection_name=physical)
+            answer = await self._call("DescribeCollection", request, deadline, physical)
+            known = self._schemas[physical] = messages.schema_of(answer, physical)
+        return known
+
+    async def _mutate(self, method: str, request: Any, deadline: Deadline, physical: str) -> int:
+        async with self._alone(deadline):
+            answer = await self._call(method, request, deadline, physical)
+        return int(answer.timestamp)
+
+    async def _call(self, method: str, request: Any, deadline: Deadline, physical: str = "") -> Any:
+        if self._calls is None:
+            raise Unavailable("the engine is not connected")
+        try:
+            return await self._calls.call(method, request, deadline, physical)
+        except NotFound:
+            self._schemas.pop(physical, None)
+            raise
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, deadline: Deadline) -> AsyncIterator[None]:
+        """Around a write: Milvus Lite lets two upserts of one key both store their row, and fails
+        what it is asked while its file is worked on. A server needs no such care."""
+        if self._lite is None:
+            yield
+            return
+        try:
+            async with asyncio.timeout(deadline.remaining()):
+                await self._writing.acquire()
+        except TimeoutError:
+            raise DeadlineExceeded("other writes took the engine's time") from None
+        try:
+            yield
+        finally:
+            self._writing.release()
+
+    async def _visible(self, timestamp: int) -> bytes:
+        """The token of a write. Milvus Lite names no timestamp and ignores the one it is given: a
+        row of this millisecond is seen from the next one on, so that is waited for."""
+        if self._lite is not None:
+            await asyncio.sleep(_VISIBLE_AFTER_SECONDS)
+        return timestamp.to_bytes(_TOKEN_BYTES, "big")
+
+    def _require(self, schema: CollectionSchema) -> None:
+        """Raises FailedPrecondition, reason ENGINE_LACKS, for what would be refused or ignored."""
+        lacks = self.capabilities.lacks(schema)
+        if lacks:
+            engine = self.capabilities
+            raise FailedPrecondition(
+                "ENGINE_LACKS",
+                f"the engine {engine.name} {engine.version} does not have {', '.join(lacks)}",
+                {"engine": engine.name},
+            )
+
+
+def _server_target(uri: str) -> Target | None:
+    """None for a file's path."""
+    if "://" not in uri:
+        return None
+    parts = urlsplit(uri)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
+        raise StartError(
+            f"{uri!r} names no engine: give http://host:19530, https://host:19530 or a file's path"
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    address = f"{host}:{parts.port or _PORT}"
+    return Target(address, Credentials() if parts.scheme == "https" else None)
+
+
+def _check_rows(schema: CollectionSchema, rows: Sequence[Row]) -> None:
+    names = {declared.name for declared in schema.fields}
+    for place, row in enumerate(rows):
+        _check_width(schema, row.vector.shape[-1], f"rows[{place}].vector")
+        unknown = row.fields.keys() - names
+        if unknown:
+            raise InvalidRequest.of(
+                f"rows[{place}].fields", f"{min(unknown)!r} is not declared in the collection"
+            )
+
+
+def _check_width(schema: CollectionSchema, width: int, path: str) -> None:
+    if width != _width(schema):
+        raise InvalidRequest.of(
+            path, f"{width} components given, the collection holds {_width(schema)}"
+        )
+
+
+def _width(schema: CollectionSchema) -> int:
+    """Components of a vector's array."""
+    return schema.dimension if schema.kind is VectorKind.FLOAT else schema.dimension // 8
+
+
+def _timestamp(token: bytes) -> int:
+    if len(token) not in {0, _TOKEN_BYTES}:
+        raise InvalidRequest.of("read_after", "not a token of this engine")
+    return int.from_bytes(token, "big")
+
+
+def _row_bytes(row: Row) -> int:
+    strings = sum(len(value) for value in row.fields.values() if isinstance(value, str))
+    return row.vector.nbytes + 2 * len(row.document_id) + strings + 100
+
+
+def _batches(
+    items: Sequence[_Item], size_of: Callable[[_Item], int], most: int, most_bytes: int
+) -> Iterator[Sequence[_Item]]:
+    """Cut where either bound would be passed; an item beyond it goes alone."""
+    start = size = 0
+    for place, item in enumerate(items):
+        one = size_of(item)
+        if place > start and (place - start >= most or size + one > most_bytes):
+            yield items[start:place]
+            start, size = place, 0
+        size += one
+    if start < len(items):
+        yield items[start:]

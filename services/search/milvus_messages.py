@@ -1,0 +1,420 @@
+"""Our types to Milvus's messages and back; nothing here calls anything.
+
+What Milvus Lite taught (measured; docs/decisions/embedded-engine.md): it has no nullable columns,
+so each declared field has a second column that says whether there is a value. It puts keys between
+single quotes into SQL as they are, so the four characters that could end a string never reach it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from searchmesh_common.errors import FailedPrecondition, InvalidRequest
+from searchmesh_search.engine import (
+    CollectionSchema,
+    DeclaredField,
+    EngineHit,
+    FieldType,
+    Index,
+    Metric,
+    Row,
+    VectorKind,
+)
+from searchmesh_search.milvus_stubs import common, milvus, schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+MAX_STRING_BYTES = 65_535
+"""Of a VARCHAR in Milvus. Milvus Lite would take more, a server would not."""
+
+_MAX_KEY_BYTES = 1024
+_VECTOR = "vector"
+
+_METRICS = {
+    Metric.COSINE: "COSINE",
+    Metric.INNER_PRODUCT: "IP",
+    Metric.EUCLIDEAN: "L2",
+    Metric.JACCARD: "JACCARD",
+    Metric.HAMMING: "HAMMING",
+}
+_SEARCH_PARAMETERS = {"IVF_FLAT": ("nprobe", 16), "HNSW": ("ef", 64)}
+"""What an index takes at a search, and what it gets where the collection does not say."""
+
+_KEY_ESCAPES = {"%": "%25", "'": "%27", '"': "%22", "\\": "%5C"}
+_ESCAPE_TABLE = str.maketrans(_KEY_ESCAPES)
+
+_TYPES = schema.DataType
+_STRONG = common.ConsistencyLevel.Strong
+_BOUNDED = common.ConsistencyLevel.Bounded
+_CUSTOMIZED = common.ConsistencyLevel.Customized
+_BOUNDED_TIMESTAMP = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """How a declared field is stored."""
+
+    type: int
+    scalars: str
+    """Name of the member of ScalarField."""
+    array: Any
+    empty: str | int | float | bool
+    """Stored where there is no value."""
+
+
+_COLUMNS = {
+    FieldType.STRING: _Column(_TYPES.VarChar, "string_data", schema.StringArray, ""),
+    FieldType.INT64: _Column(_TYPES.Int64, "long_data", schema.LongArray, 0),
+    FieldType.DOUBLE: _Column(_TYPES.Double, "double_data", schema.DoubleArray, 0.0),
+    FieldType.BOOL: _Column(_TYPES.Bool, "bool_data", schema.BoolArray, False),
+}
+
+
+def create_collection(physical: str, described: CollectionSchema) -> Any:
+    """The whole schema goes along as the description: it is what a collection is known by."""
+    vector_type = _TYPES.FloatVector if described.kind is VectorKind.FLOAT else _TYPES.BinaryVector
+    columns = [
+        _field("pk", _TYPES.VarChar, max_length=_MAX_KEY_BYTES, is_primary_key=True),
+        _field("document_id", _TYPES.VarChar, max_length=_MAX_KEY_BYTES),
+        _field("generation", _TYPES.Int64),
+        _field("segment", _TYPES.Int32),
+        _field(_VECTOR, vector_type, dim=described.dimension),
+    ]
+    for declared in described.fields:
+        columns.append(_value_field(declared))
+        columns.append(_field(_presence_column(declared), _TYPES.Bool))
+    message = schema.CollectionSchema(
+        name=physical, description=_schema_to_json(described), fields=columns
+    )
+    return milvus.CreateCollectionRequest(
+        collection_name=physical,
+        schema=message.SerializeToString(),
+        consistency_level=_BOUNDED,
+    )
+
+
+def create_index(physical: str, described: CollectionSchema) -> Any:
+    build = dict(described.index.parameters)
+    build.pop(_SEARCH_PARAMETERS.get(described.index.type, ("", 0))[0], None)
+    prefix = "BIN_" if described.kind is VectorKind.BINARY else ""
+    return milvus.CreateIndexRequest(
+        collection_name=physical,
+        field_name=_VECTOR,
+        index_name=_VECTOR,
+        extra_params=_pairs(
+            index_type=prefix + described.index.type,
+            metric_type=_METRICS[described.metric],
+            params=json.dumps(build),
+        ),
+    )
+
+
+def schema_of(description: Any, physical: str) -> CollectionSchema:
+    """Of the answer to DescribeCollection.
+
+    Raises FailedPrecondition, reason FOREIGN_COLLECTION, for one that this service did not make.
+    """
+    try:
+        plain = json.loads(description.schema.description)
+        return CollectionSchema(
+            dimension=plain["dimension"],
+            metric=Metric(plain["metric"]),
+            kind=VectorKind(plain["kind"]),
+            fields=tuple(DeclaredField(name, FieldType(type_)) for name, type_ in plain["fields"]),
+            index=Index(plain["index"], plain["parameters"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise FailedPrecondition(
+            "FOREIGN_COLLECTION",
+            f"the engine's collection {physical!r} was not made by this service",
+            {"collection": physical},
+        ) from error
+
+
+def same_schema(one: CollectionSchema, other: CollectionSchema) -> bool:
+    """Whether two collections are alike; sequences and mappings compare by what they hold."""
+    return _schema_to_json(one) == _schema_to_json(other)
+
+
+def upsert(physical: str, described: CollectionSchema, rows: Sequence[Row]) -> Any:
+    """rows: keys and vectors of the schema's shape, no key twice.
+
+    Raises InvalidRequest for a value that its field cannot hold.
+    """
+    return milvus.UpsertRequest(
+        collection_name=physical,
+        num_rows=len(rows),
+        fields_data=[
+            _strings("pk", [quote_key(row.key) for row in rows]),
+            _strings("document_id", [row.document_id for row in rows]),
+            _scalars("generation", _COLUMNS[FieldType.INT64], [row.generation for row in rows]),
+            schema.FieldData(
+                field_name="segment",
+                type=_TYPES.Int32,
+                scalars=schema.ScalarField(
+                    int_data=schema.IntArray(data=[row.segment for row in rows])
+                ),
+            ),
+            _vectors(described, np.stack([row.vector for row in rows])),
+            *_declared(described.fields, rows),
+        ],
+    )
+
+
+def delete(physical: str, keys: Iterable[str]) -> Any:
+    return milvus.DeleteRequest(collection_name=physical, expr=_among(keys))
+
+
+def fetch(physical: str, keys: Iterable[str]) -> Any:
+    """Asks for the vectors of keys, as of now."""
+    return milvus.QueryRequest(
+        collection_name=physical,
+        expr=_among(keys),
+        output_fields=["pk", _VECTOR],
+        consistency_level=_STRONG,
+    )
+
+
+def count(physical: str) -> Any:
+    return milvus.QueryRequest(
+        collection_name=physical,
+        expr="",
+        output_fields=["count(*)"],
+        consistency_level=_STRONG,
+    )
+
+
+def search(
+    physical: str, described: CollectionSchema, vectors: np.ndarray, limit: int, timestamp: int
+) -> Any:
+    """timestamp: of the mutation that must be visible; 0 for whatever is."""
+    is_float = described.kind is VectorKind.FLOAT
+    placeholders = common.PlaceholderGroup(
+        placeholders=[
+            common.PlaceholderValue(
+                tag="$0",
+                type=common.PlaceholderType.FloatVector
+                if is_float
+                else common.PlaceholderType.BinaryVector,
+                values=[np.ascontiguousarray(vector).tobytes() for vector in vectors],
+            )
+        ]
+    )
+    return milvus.SearchRequest(
+        collection_name=physical,
+        dsl="",
+        dsl_type=common.DslType.BoolExprV1,
+        placeholder_group=placeholders.SerializeToString(),
+        nq=len(vectors),
+        search_params=_pairs(
+            anns_field=_VECTOR,
+            topk=limit,
+            metric_type=_METRICS[described.metric],
+            params=json.dumps(_search_parameters(described.index, limit)),
+            round_decimal=-1,
+        ),
+        guarantee_timestamp=timestamp or _BOUNDED_TIMESTAMP,
+        consistency_level=_CUSTOMIZED if timestamp else _BOUNDED,
+    )
+
+
+def hits_of(response: Any, metric: Metric, queries: int) -> list[list[EngineHit]]:
+    """Hits of each query, of the answer to Search."""
+    results = response.results
+    keys = list(results.ids.str_id.data)
+    scores = _scores(metric, np.asarray(results.scores, dtype=np.float64)).tolist()
+    counts = list(results.topks) or [0] * queries
+    hits, start = [], 0
+    for end in np.cumsum(counts).tolist():
+        hits.append([_hit(*one) for one in zip(keys[start:end], scores[start:end], strict=True)])
+        start = end
+    return hits
+
+
+def vectors_of(response: Any) -> dict[str, np.ndarray]:
+    """Vectors by key, of the answer to `fetch`."""
+    columns = {column.field_name: column for column in response.fields_data}
+    if "pk" not in columns:
+        return {}
+    keys = [unquote_key(key) for key in columns["pk"].scalars.string_data.data]
+    data = columns[_VECTOR].vectors
+    if data.WhichOneof("data") == "binary_vector":
+        flat = np.frombuffer(data.binary_vector, dtype=np.uint8)
+    else:
+        flat = _from_float_array(data.float_vector)
+    return dict(zip(keys, flat.reshape(len(keys), -1), strict=True))
+
+
+def count_of(response: Any) -> int:
+    (column,) = response.fields_data
+    (rows,) = column.scalars.long_data.data
+    return int(rows)
+
+
+def quote_key(key: str) -> str:
+    """A key as the engine stores it: without quotes, backslashes and bare percent signs."""
+    return key.translate(_ESCAPE_TABLE)
+
+
+def unquote_key(stored: str) -> str:
+    """The key that `quote_key` made this of."""
+    if "%" not in stored:
+        return stored
+    # the percent sign last: what it escapes must not be taken for another escape
+    for plain, escape in reversed(_KEY_ESCAPES.items()):
+        stored = stored.replace(escape, plain)
+    return stored
+
+
+def _hit(stored_key: str, score: float) -> EngineHit:
+    document_id, generation, segment = unquote_key(stored_key).rsplit("#", 2)
+    return EngineHit(document_id, int(generation), int(segment), score)
+
+
+def _scores(metric: Metric, given: np.ndarray) -> np.ndarray:
+    """Milvus's own measures, turned so that higher is better.
+
+    Its cosines leave the range by rounding (1.0000002 was seen), its L2 is the square.
+    """
+    match metric:
+        case Metric.COSINE:
+            return given.clip(-1.0, 1.0)
+        case Metric.INNER_PRODUCT:
+            return given
+        case Metric.EUCLIDEAN:
+            root: np.ndarray = np.sqrt(given.clip(min=0.0))
+            return 0.0 - root
+        case Metric.JACCARD:
+            return 1.0 - given
+        case Metric.HAMMING:
+            return 0.0 - given
+
+
+def _search_parameters(index: Index, limit: int) -> dict[str, int]:
+    if index.type not in _SEARCH_PARAMETERS:
+        return {}
+    name, default = _SEARCH_PARAMETERS[index.type]
+    value = index.parameters.get(name, default)
+    # HNSW cannot find more than it looks at
+    return {name: max(value, limit) if name == "ef" else value}
+
+
+def _declared(fields: Sequence[DeclaredField], rows: Sequence[Row]) -> list[Any]:
+    """Two columns a field: its values, and where there is one."""
+    columns = []
+    for declared in fields:
+        values = [row.fields.get(declared.name) for row in rows]
+        column = _COLUMNS[declared.type]
+        filled = [column.empty if value is None else value for value in values]
+        if declared.type is FieldType.STRING:
+            _check_strings(declared.name, filled)
+        try:
+            columns.append(_scalars(_value_column(declared), column, filled))
+        except (TypeError, ValueError) as error:
+            raise InvalidRequest.of(declared.name, f"no {declared.type.value}: {error}") from error
+        columns.append(
+            _scalars(
+                _presence_column(declared),
+                _COLUMNS[FieldType.BOOL],
+                [value is not None for value in values],
+            )
+        )
+    return columns
+
+
+def _check_strings(name: str, values: Sequence[Any]) -> None:
+    longest = max((len(str(value).encode()) for value in values), default=0)
+    if longest > MAX_STRING_BYTES:
+        raise InvalidRequest.of(name, f"{longest} bytes given, at most {MAX_STRING_BYTES}")
+
+
+def _value_column(declared: DeclaredField) -> str:
+    # a prefix keeps callers' names apart from ours and from the words of expressions
+    return f"f_{declared.name}"
+
+
+def _presence_column(declared: DeclaredField) -> str:
+    return f"has_{declared.name}"
+
+
+def _value_field(declared: DeclaredField) -> Any:
+    name, type_ = _value_column(declared), _COLUMNS[declared.type].type
+    if declared.type is FieldType.STRING:
+        return _field(name, type_, max_length=MAX_STRING_BYTES)
+    return _field(name, type_)
+
+
+def _field(name: str, type_: int, *, is_primary_key: bool = False, **parameters: int) -> Any:
+    return schema.FieldSchema(
+        name=name,
+        data_type=type_,
+        is_primary_key=is_primary_key,
+        type_params=_pairs(**parameters),
+    )
+
+
+def _pairs(**values: object) -> list[Any]:
+    return [common.KeyValuePair(key=key, value=str(value)) for key, value in values.items()]
+
+
+def _strings(name: str, values: list[str]) -> Any:
+    return _scalars(name, _COLUMNS[FieldType.STRING], values)
+
+
+def _scalars(name: str, column: _Column, values: Sequence[Any]) -> Any:
+    data = schema.ScalarField(**{column.scalars: column.array(data=values)})
+    return schema.FieldData(field_name=name, type=column.type, scalars=data)
+
+
+def _vectors(described: CollectionSchema, stacked: np.ndarray) -> Any:
+    if described.kind is VectorKind.FLOAT:
+        type_ = _TYPES.FloatVector
+        data = schema.VectorField(dim=described.dimension, float_vector=_to_float_array(stacked))
+    else:
+        type_ = _TYPES.BinaryVector
+        data = schema.VectorField(dim=described.dimension, binary_vector=stacked.tobytes())
+    return schema.FieldData(field_name=_VECTOR, type=type_, vectors=data)
+
+
+def _to_float_array(values: np.ndarray) -> Any:
+    """A FloatArray by its wire form: one copy instead of one Python float each."""
+    packed = np.ascontiguousarray(values, dtype="<f4").tobytes()
+    return schema.FloatArray.FromString(b"\x0a" + _varint(len(packed)) + packed)
+
+
+def _from_float_array(array: Any) -> np.ndarray:
+    wire = array.SerializeToString()
+    header = 1 + len(_varint(4 * len(array.data)))
+    return np.frombuffer(wire, dtype="<f4", offset=header)
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _among(keys: Iterable[str]) -> str:
+    """No character of a quoted key can end a string, so nothing is left to escape."""
+    return "pk in [" + ",".join(f'"{quote_key(key)}"' for key in keys) + "]"
+
+
+def _schema_to_json(described: CollectionSchema) -> str:
+    return json.dumps(
+        {
+            "dimension": described.dimension,
+            "metric": described.metric.value,
+            "kind": described.kind.value,
+            "fields": [[one.name, one.type.value] for one in described.fields],
+            "index": described.index.type,
+            "parameters": dict(sorted(described.index.parameters.items())),
+        }
+    )
