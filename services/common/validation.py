@@ -131,7 +131,29 @@ def _not_finite(value: Any, _limit: Any, _message: str) -> str:
 
 def _pattern(value: str, pattern: Any, _message: str) -> str:
     given = f"{_shown(value)} given" if value else "required"
-    return f"{given}, must match {pattern}"
+    return f"{given}, {PATTERNS.get(pattern, f'must match {pattern}')}"
+
+
+PATTERNS = {
+    r"^\P{Cc}*$": "must hold no control character",
+    "^[a-z][a-z0-9_]{0,62}$": (
+        "must be a lower-case letter, then at most 62 lower-case letters, digits and underscores"
+    ),
+    "^[a-z][a-z0-9_.-]{0,62}$": (
+        "must be a lower-case letter, then at most 62 lower-case letters, digits and any of _ . -"
+    ),
+    "^[A-Za-z_][A-Za-z0-9_]{0,63}$": (
+        "must be a letter or underscore, then at most 63 letters, digits and underscores"
+    ),
+    "^([A-Za-z_][A-Za-z0-9_]{0,63})?$": (
+        "must be a letter or underscore, then at most 63 letters, digits and underscores"
+    ),
+    "^[A-Za-z0-9._:-]{0,128}$": "must be at most 128 letters, digits and any of . _ : -",
+    "^operations/[A-Za-z0-9._:-]{1,128}$": (
+        "must be the name of an operation, as an import answers it"
+    ),
+}
+"""What a text must look like, in words, for each pattern of the contract."""
 
 
 def _unique(_value: Any, _limit: Any, _message: str) -> str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from searchmesh_common.errors import InvalidRequest
-from searchmesh_common.validation import Validator
+from searchmesh_common.validation import PATTERNS, Validator
 
 from .echo import message_class
 
 if TYPE_CHECKING:
     from searchmesh_common.contract import Contract
+
+PROTOS = Path(__file__).parents[2] / "protos"
 
 GOOD: dict[str, Any] = {"name": "x", "age": {"seconds": 1}}
 
@@ -71,3 +75,12 @@ def test_counts_what_it_does_not_name(contract: Contract) -> None:
         Validator().validate(request)
     assert len(caught.value.violations) + caught.value.omitted == 200
     assert caught.value.message.endswith(f"and {caught.value.omitted} more")
+
+
+def test_every_pattern_of_the_contract_has_a_sentence() -> None:
+    protos = "".join(path.read_text() for path in PROTOS.rglob("*.proto"))
+    written = {
+        pattern.replace("\\\\", "\\")
+        for pattern in re.findall(r'pattern(?: =|:) "([^"]+)"', protos)
+    }
+    assert written == PATTERNS.keys()
