@@ -79,12 +79,15 @@ class LocalMesh:
         connection: the addresses to serve at, which must be of this machine.
         """
         self.home = home.absolute()
-        given = connection or Connection()
-        self.connection = replace(
-            given, timeout=_PROBE_TIMEOUT_SECONDS, retries=RetryPolicy(most_attempts=1)
-        )
+        self.connection = connection or Connection()
         self._children: dict[Service, ChildProcess] = {}
-        self._client = Client(self.connection)
+        self._client = Client(
+            replace(
+                self.connection,
+                timeout=_PROBE_TIMEOUT_SECONDS,
+                retries=RetryPolicy(most_attempts=1),
+            )
+        )
 
     def __enter__(self) -> LocalMesh:
         return self

@@ -48,10 +48,10 @@ MODEL = "all-minilm-l6-v2"
 QUESTIONS = {
     "merge two sorted lists": "heapq.merge",
     "how do I make a temporary directory": "tempfile.",
-    "run a program and read what it prints": "",
     "count how often each word occurs": "",
-    "wait for several coroutines at once": "",
-    "is this text a valid IPv6 address": "",
+    "find the differences between two texts": "",
+    "read a file with comma separated values": "",
+    "remove white space around a string": "",
 }
 _BEST = 3
 
@@ -108,7 +108,8 @@ def _run(mesh: LocalMesh, client: Client, *, stay: bool) -> int:
         console.print(f"[bold red]not found where expected:[/bold red] {', '.join(wrong)}")
         return 1
     console.print(
-        _TRY_NEXT.format(
+        "\n"
+        + _TRY_NEXT.format(
             collection=COLLECTION,
             model=MODEL,
             search=mesh.connection.search,
@@ -149,12 +150,15 @@ def _start(mesh: LocalMesh) -> list[Document]:
             spinner.update(f"{services} ({seconds:.0f} s; the first start builds the model)")
 
         mesh.wait_until_serving(on_change=show)
-    how = f"serve after {time.monotonic() - started:.1f} s" if mesh.started else "run already"
-    console.print(
-        f"encoder {mesh.connection.encoder} and search {mesh.connection.search} {how};"
-        f" state and logs: {escape(str(mesh.home))}",
-        soft_wrap=True,
-    )
+    addresses = f"encoder {mesh.connection.encoder} and search {mesh.connection.search}"
+    if mesh.started:
+        console.print(
+            f"{addresses} serve after {time.monotonic() - started:.1f} s;"
+            f" state and logs are in {escape(str(mesh.home))}",
+            soft_wrap=True,
+        )
+    else:
+        console.print(f"{addresses} run already", soft_wrap=True)
     return corpus
 
 
@@ -174,7 +178,8 @@ def _bring_in(client: Client, corpus: list[Document]) -> None:
     seconds = time.monotonic() - started
     console.print(
         f"{len(missing):,} of {len(corpus):,} documents of Python {version} brought into"
-        f" {COLLECTION} in {seconds:.0f} s, {len(missing) / seconds:.0f} a second"
+        f" {COLLECTION} in {seconds:.0f} s, {len(missing) / seconds:.0f} a second",
+        soft_wrap=True,
     )
 
 

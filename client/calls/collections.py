@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.empty_pb2 import Empty
 
 from searchmesh import convert
+from searchmesh.errors import InvalidRequest
 from searchmesh.rpc import Call, Page, Pages, Rpc
 from searchmesh.search.v1 import collection_service_pb2
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from searchmesh.resources import Collection, Field, Index, VectorSpace
+
 
 _FILE = collection_service_pb2.DESCRIPTOR
 _CREATE = Rpc.of(_FILE, "CollectionService.CreateCollection", collection_service_pb2.Collection)
@@ -46,12 +48,14 @@ def create_collection(
     fields: attributes that filters may use; others are stored and answered all the same.
     request_id: makes the call safe to repeat; by default one of its own, so that retries are safe.
     """
+    if model and space:
+        # a oneof: the last one set would win
+        raise InvalidRequest.of("collection", "give exactly one of model and space")
     definition = collection_service_pb2.Collection(
         name=name,
         fields=[convert.field_to(field) for field in fields],
         index=convert.index_to(index) if index else None,
     )
-    # the server refuses neither and both, in its own words
     if space:
         definition.vector_space.CopyFrom(convert.space_to(space))
     if model:

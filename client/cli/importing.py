@@ -28,7 +28,7 @@ from searchmesh.cli.output import Output
 from searchmesh.cli.rows import Columns, FileError, Row, read_csv, read_json_lines
 from searchmesh.cli.session import session_of
 from searchmesh.client import Client
-from searchmesh.errors import NotFound
+from searchmesh.errors import NotFound, ServiceError
 from searchmesh.resources import Collection
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -118,9 +118,11 @@ def import_(
                 progress(intake.settle(batch), intake.done_bytes, started)
         except FileError as error:
             raise typer.BadParameter(str(error), param_hint="FILE") from error
-        finally:
-            if sys.exc_info()[0]:
-                session.output.note(f"stopped: {intake.stored_count:,} documents stored so far")
+        except (ServiceError, KeyboardInterrupt):
+            session.output.note(
+                f"stopped after {intake.stored_count:,} documents; run it again to go on"
+            )
+            raise
     _report(session.output, name, intake, failed, time.monotonic() - started)
     if failed.count:
         raise typer.Exit(_EXIT_SOME_FAILED)
@@ -184,6 +186,7 @@ def _progress(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=output.notes,
+        transient=True,
     ) as bar:
         task = bar.add_task(f"import {name}", total=total, documents="")
 

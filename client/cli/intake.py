@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import deque
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -12,8 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from searchmesh.cli.rows import Row
+    from searchmesh.errors import ServiceError
     from searchmesh.resources import Document
     from searchmesh.results import UpsertBatch
+
+
+_PATH_IN_CALL = re.compile(r"^documents?(\[\d+\])?\.")
 
 
 class Intake:
@@ -44,10 +49,15 @@ class Intake:
         for result in batch.results:
             line, self.done_bytes = self._waiting.popleft()
             if result.error:
-                self._failures.add(Failure(line, result.id, result.error.message))
+                self._failures.add(Failure(line, result.id, _reason(result.error)))
             else:
                 self.stored_count += 1
         return self.stored_count + self._failures.count
+
+
+def _reason(error: ServiceError) -> str:
+    """The error's words without the document's place in its call, which says nothing here."""
+    return _PATH_IN_CALL.sub("", error.message)
 
 
 def _place(stream: BinaryIO) -> int | None:

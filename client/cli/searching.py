@@ -22,7 +22,7 @@ def search(
     collection: Annotated[str, typer.Argument(metavar="COLLECTION", help="Where to search.")],
     text: Annotated[
         str | None,
-        typer.Argument(metavar="[TEXT]", help="What to search for, in words.", show_default=False),
+        typer.Argument(metavar="TEXT", help="What to search for, in words.", show_default=False),
     ] = None,
     vector: Annotated[
         str | None,

@@ -1,0 +1,171 @@
+"""Both clients against the real services."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from searchmesh import (
+    Connection,
+    Document,
+    Field,
+    FieldType,
+    Health,
+    IndexType,
+    Metric,
+    Modality,
+    ModelState,
+    Role,
+    Service,
+    VectorKind,
+    VectorSpace,
+    errors,
+)
+from tests.client.both import AnyClient
+from tests.client.mesh import MODEL
+
+if TYPE_CHECKING:
+    from searchmesh.local import LocalMesh
+
+Connect = Callable[[Connection], Awaitable[AnyClient]]
+
+_NOTES = [
+    Document("milk", "Milk, bread and apples.", attributes={"n": 1, "tags": ["a", "b"]}),
+    Document("dentist", "Call the dentist on Monday."),
+    Document("train", "The train to Vienna leaves at noon.", attributes={"ok": True}),
+]
+
+
+@pytest.fixture
+async def client(mesh: LocalMesh, connect: Connect) -> AnyClient:
+    return await connect(mesh.connection)
+
+
+async def test_models(client: AnyClient) -> None:
+    model = await client.call("get_model", MODEL)
+    assert model in await client.items("list_models")
+    assert model.modality is Modality.TEXT
+    assert model.state is ModelState.READY
+    assert model.space == VectorSpace(384, Metric.COSINE, VectorKind.FLOAT)
+    assert model.is_default
+    with pytest.raises(errors.NotFound, match="nothing"):
+        await client.call("get_model", "nothing")
+
+
+async def test_encode(client: AnyClient) -> None:
+    result = await client.call("encode", MODEL, ["milk", "", "milk " * 1000], role=Role.QUERY)
+    short, empty, long = result.embeddings
+    assert np.linalg.norm(short.vector) == pytest.approx(1, abs=1e-5)
+    assert isinstance(empty.error, errors.InvalidRequest)
+    assert long.truncated
+    assert long.original_tokens > long.tokens
+    with pytest.raises(errors.InvalidRequest):
+        _ = result.vectors
+    both = await client.call("encode", MODEL, ["milk", "bread"])
+    assert both.vectors.shape == (2, 384)
+    assert both.vectors.dtype == np.float32
+
+
+async def test_encode_errors_say_what_to_change(client: AnyClient) -> None:
+    with pytest.raises(errors.InvalidRequest) as raised:
+        await client.call("encode", MODEL, ["x"] * 257)
+    (violation,) = raised.value.violations
+    assert violation.field == "contents"
+    with pytest.raises(errors.FailedPrecondition):
+        await client.call("encode", MODEL, ["x"], fingerprint="other")
+
+
+async def test_documents_there_and_back(client: AnyClient, collection: str) -> None:
+    summary = await client.call("upsert", collection, _NOTES)
+    assert (summary.stored_count, list(summary.failures)) == (3, [])
+    count = await client.call("count_documents", collection, read_after=summary.write_token)
+    assert count == 3
+    milk = await client.call("get_document", collection, "milk", include_vector=True)
+    assert (milk.content, milk.attributes) == (_NOTES[0].content, _NOTES[0].attributes)
+    assert milk.vector.shape == (384,)
+    assert abs(milk.update_time - datetime.now(UTC)) < timedelta(minutes=1)
+    listed = await client.items("list_documents", collection, page_size=2)
+    assert [document.id for document in listed] == ["dentist", "milk", "train"]
+    deleted = await client.call("delete_documents", collection, ["milk", "nothing"])
+    assert deleted.deleted_count == 1
+    with pytest.raises(errors.NotFound, match="milk"):
+        await client.call("get_document", collection, "milk")
+
+
+async def test_search_by_text_vector_and_document(client: AnyClient, collection: str) -> None:
+    await client.call("upsert", collection, _NOTES)
+    found = await client.call("search", collection, "groceries", limit=2, explain=True)
+    assert found.hits[0].id == "milk"
+    assert found.hits[0].attributes == {"n": 1, "tags": ["a", "b"]}
+    assert found.hits[0].content is None
+    assert (len(found), found.metric) == (2, Metric.COSINE)
+    assert found.explain.model == MODEL
+    encoded = await client.call("encode", MODEL, ["groceries"], role=Role.QUERY)
+    by_vector = await client.call("search", collection, vector=encoded.vectors[0], limit=2)
+    assert [hit.id for hit in by_vector] == [hit.id for hit in found]
+    like = await client.call(
+        "search", collection, document_id="milk", output_fields=["$content", "ok"]
+    )
+    assert {hit.id for hit in like} == {"dentist", "train"}
+    train = next(hit for hit in like if hit.id == "train")
+    assert (train.content, train.attributes) == (_NOTES[2].content, {"ok": True})
+
+
+async def test_a_space_of_ones_own(
+    client: AnyClient, mesh: LocalMesh, request: pytest.FixtureRequest
+) -> None:
+    name = f"own_{'async' if 'asyncio' in request.node.name else 'blocking'}"
+    made = await client.call(
+        "create_collection",
+        name,
+        space=VectorSpace(2, Metric.EUCLIDEAN),
+        fields=[Field("year", FieldType.INT64)],
+    )
+    assert made.space == VectorSpace(2, Metric.EUCLIDEAN)
+    assert made.fields == (Field("year", FieldType.INT64),)
+    assert made.index.type is IndexType.FLAT
+    assert made.name in {one.name for one in await client.items("list_collections")}
+    summary = await client.call(
+        "upsert",
+        name,
+        [
+            Document("a", vector=np.array([0, 1]), attributes={"year": 2001}),
+            Document("b", vector=np.array([3.0, 4.0])),
+            Document("c", vector=np.array([1.0, 2.0, 3.0])),
+        ],
+    )
+    assert [(one.position, one.id) for one in summary.failures] == [(2, "c")]
+    found = await client.call("search", name, vector=[0, 0])
+    assert [hit.id for hit in found] == ["a", "b"]
+    assert found.hits[1].score == pytest.approx(-5)
+    with pytest.raises(errors.AlreadyExists, match=name):
+        await client.call("create_collection", name, space=VectorSpace(3))
+    await client.call("delete_collection", name)
+    with pytest.raises(errors.NotFound, match=name):
+        await client.call("get_collection", name)
+
+
+async def test_neither_a_model_nor_a_space_is_refused(client: AnyClient) -> None:
+    with pytest.raises(errors.InvalidRequest) as raised:
+        await client.call("create_collection", "neither")
+    assert raised.value.violations
+
+
+async def test_a_model_and_a_space_are_refused(client: AnyClient) -> None:
+    with pytest.raises(errors.InvalidRequest, match="exactly one of model and space"):
+        await client.call("create_collection", "both", model=MODEL, space=VectorSpace(2))
+
+
+async def test_health(client: AnyClient) -> None:
+    for service, name in (
+        (Service.ENCODER, ""),
+        (Service.ENCODER, f"searchmesh.encoder.v1.EncoderService/{MODEL}"),
+        (Service.SEARCH, "searchmesh.search.v1.SearchService"),
+    ):
+        assert await client.call("health", service, name) is Health.SERVING
+    with pytest.raises(errors.NotFound):
+        await client.call("health", Service.SEARCH, "nothing")
