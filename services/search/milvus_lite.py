@@ -36,7 +36,7 @@ _log = logging.getLogger("searchmesh.engine")
 RIDE_OVER_SECONDS = 3.0
 """How long a call waits for an engine that is being started, at most."""
 
-_RESTART_DELAYS_SECONDS = (0.0, 0.2, 1.0, 5.0)
+_RESTART_DELAYS_SECONDS = (0.0, 0.1, 0.5, 2.0)
 """Before the first, second, … start after a death; the last for all that follow."""
 
 _HEALTHY_SECONDS = 10.0

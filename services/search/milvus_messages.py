@@ -239,7 +239,7 @@ def hits_of(response: Any, metric: Metric, queries: int) -> list[list[EngineHit]
 def vectors_of(response: Any) -> dict[str, np.ndarray]:
     """Vectors by key, of the answer to `fetch`."""
     columns = {column.field_name: column for column in response.fields_data}
-    if "pk" not in columns:
+    if "pk" not in columns or not columns["pk"].scalars.string_data.data:
         return {}
     keys = [unquote_key(key) for key in columns["pk"].scalars.string_data.data]
     data = columns[_VECTOR].vectors

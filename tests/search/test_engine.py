@@ -1,0 +1,389 @@
+"""The contract of `Engine`, kept by every engine there is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from searchmesh_common.errors import (
+    AlreadyExists,
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+)
+from searchmesh_common.ports import StartError
+from searchmesh_search.engine import DeclaredField, FieldType, Index, Metric, row_key
+from searchmesh_search.milvus_engine import MilvusEngine
+
+from .engines import ENGINES, SOON, row, rows, schema, started, vectors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from searchmesh_search.engine import EngineHit
+
+FIELDS = (
+    DeclaredField("in", FieldType.STRING),
+    DeclaredField("vector", FieldType.INT64),
+    DeclaredField("price", FieldType.DOUBLE),
+    DeclaredField("sold", FieldType.BOOL),
+)
+
+IDS = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1).filter(
+    lambda text: len(text.encode()) <= 256
+)
+
+AWKWARD_IDS = [
+    "it's",
+    '"',
+    "\\",
+    "\\'",
+    "x') OR ('1'='1",
+    '"] or pk in ["',
+    "#",
+    "a#1#0",
+    "%",
+    "%27",
+    "%2527",
+    "{key}",
+    "\\u0041",
+    " ",
+    "\u2028",
+    "x" * 256,
+    "'" * 256,
+    "é" * 128,
+    "🏴" * 64,
+]
+
+
+@pytest.fixture(params=ENGINES)
+async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MilvusEngine]:
+    async with started(request.param, tmp_path) as engine:
+        yield engine
+
+
+def ids(hits: list[EngineHit]) -> list[str]:
+    return [hit.document_id for hit in hits]
+
+
+class TestCollections:
+    async def test_made_listed_and_dropped(self, engine: MilvusEngine) -> None:
+        await engine.create_collection("one", schema(), SOON)
+        await engine.create_collection("two", schema(16), SOON)
+        assert sorted(await engine.list_collections(SOON)) == ["one", "two"]
+        await engine.drop_collection("one", SOON)
+        await engine.drop_collection("one", SOON)
+        assert await engine.list_collections(SOON) == ["two"]
+
+    async def test_made_again_keeps_its_rows(self, engine: MilvusEngine) -> None:
+        described = schema(fields=FIELDS, index=Index("IVF_FLAT", {"nlist": 8, "nprobe": 4}))
+        await engine.create_collection("one", described, SOON)
+        await engine.insert("one", rows(vectors(3)), SOON)
+        await engine.create_collection("one", described, SOON)
+        assert await engine.count_rows("one", SOON) == 3
+
+    async def test_made_again_differently_is_refused(self, engine: MilvusEngine) -> None:
+        await engine.create_collection("one", schema(8), SOON)
+        with pytest.raises(AlreadyExists, match="another schema"):
+            await engine.create_collection("one", schema(16), SOON)
+
+    async def test_dropped_and_made_anew_is_empty(self, engine: MilvusEngine) -> None:
+        await engine.create_collection("one", schema(8), SOON)
+        await engine.insert("one", rows(vectors(3)), SOON)
+        await engine.drop_collection("one", SOON)
+        await engine.create_collection("one", schema(16, Metric.EUCLIDEAN), SOON)
+        assert await engine.count_rows("one", SOON) == 0
+        await engine.insert("one", rows(vectors(1, 16)), SOON)
+        assert (await engine.search("one", vectors(1, 16), 1, SOON))[0][0].score == 0.0
+
+    @pytest.mark.parametrize(
+        ("described", "lacking"),
+        [
+            (schema(index=Index("DISKANN")), "index DISKANN for float vectors"),
+            (schema(8, Metric.JACCARD, index=Index("HNSW")), "index HNSW for binary vectors"),
+            (schema(40_000), "dimension 40000"),
+        ],
+    )
+    async def test_what_the_engine_lacks_is_refused(
+        self, engine: MilvusEngine, described: object, lacking: str
+    ) -> None:
+        with pytest.raises(FailedPrecondition, match=lacking) as caught:
+            await engine.create_collection("one", described, SOON)  # type: ignore[arg-type]
+        assert caught.value.reason == "ENGINE_LACKS"
+        assert await engine.list_collections(SOON) == []
+
+    async def test_a_missing_one_is_not_found(self, engine: MilvusEngine) -> None:
+        for call in (
+            engine.insert("no", rows(vectors(1)), SOON),
+            engine.delete("no", ["a#1#0"], SOON),
+            engine.search("no", vectors(1), 1, SOON),
+            engine.vectors("no", ["a#1#0"], SOON),
+            engine.count_rows("no", SOON),
+        ):
+            with pytest.raises(NotFound, match="'no'"):
+                await call
+
+    async def test_one_dropped_behind_our_back_is_not_found(self, engine: MilvusEngine) -> None:
+        await engine.create_collection("one", schema(), SOON)
+        engine._schemas["gone"] = schema()
+        with pytest.raises(NotFound):
+            await engine.search("gone", vectors(1), 1, SOON)
+
+
+class TestSearch:
+    @pytest.mark.parametrize("metric", [Metric.COSINE, Metric.INNER_PRODUCT, Metric.EUCLIDEAN])
+    @pytest.mark.parametrize("index", ["FLAT", "IVF_FLAT"])
+    async def test_float_scores(self, engine: MilvusEngine, metric: Metric, index: str) -> None:
+        stored, queries = vectors(60, 24), vectors(5, 24, seed=1)
+        described = schema(24, metric, index=Index(index, {}))
+        await engine.create_collection("one", described, SOON)
+        await engine.insert("one", rows(stored), SOON)
+        dots = queries @ stored.T
+        norms = np.linalg.norm(queries, axis=1)[:, None] * np.linalg.norm(stored, axis=1)
+        distances = np.linalg.norm(queries[:, None] - stored[None], axis=2)
+        expected = {
+            Metric.COSINE: dots / norms,
+            Metric.INNER_PRODUCT: dots,
+            Metric.EUCLIDEAN: -distances,
+        }[metric]
+        found = await engine.search("one", queries, 7, SOON)
+        for hits, scores in zip(found, expected, strict=True):
+            best = np.argsort(-scores)[:7]
+            assert ids(hits) == [f"d{place}" for place in best]
+            np.testing.assert_allclose([hit.score for hit in hits], scores[best], rtol=1e-5)
+
+    @pytest.mark.parametrize("metric", [Metric.JACCARD, Metric.HAMMING])
+    async def test_binary_scores(self, engine: MilvusEngine, metric: Metric) -> None:
+        generator = np.random.default_rng(2)
+        stored = generator.integers(0, 256, (40, 8), np.uint8)
+        await engine.create_collection("one", schema(64, metric), SOON)
+        await engine.insert("one", rows(stored), SOON)
+        bits = np.unpackbits(stored, axis=1).astype(int)
+        both, either = bits[:1] & bits, bits[:1] | bits
+        expected = {
+            Metric.JACCARD: both.sum(1) / either.sum(1),
+            Metric.HAMMING: -(bits[:1] ^ bits).sum(1).astype(float),
+        }[metric]
+        (hits,) = await engine.search("one", stored[:1], 40, SOON)
+        assert hits[0].document_id == "d0"
+        for hit in hits:
+            assert hit.score == pytest.approx(expected[int(hit.document_id[1:])], abs=1e-6)
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+    async def test_cosines_stay_in_their_range(self, engine: MilvusEngine) -> None:
+        stored = vectors(300, 384)
+        await engine.create_collection("one", schema(384), SOON)
+        await engine.insert("one", rows(stored), SOON)
+        found = await engine.search("one", stored, 1, SOON)
+        assert ids([hits[0] for hits in found]) == [f"d{place}" for place in range(300)]
+        assert all(1 - 1e-6 < hits[0].score <= 1.0 for hits in found)
+
+    async def test_fewer_rows_than_asked_for(self, engine: MilvusEngine) -> None:
+        await engine.create_collection("one", schema(), SOON)
+        assert await engine.search("one", vectors(2), 5, SOON) == [[], []]
+        await engine.insert("one", rows(vectors(3)), SOON)
+        assert [len(hits) for hits in await engine.search("one", vectors(2), 5, SOON)] == [3, 3]
+
+    async def test_most_rows_at_once(self, engine: MilvusEngine) -> None:
+        await engine.create_collection("one", schema(), SOON)
+        await engine.insert("one", rows(vectors(2000)), SOON)
+        (hits,) = await engine.search("one", vectors(1), engine.capabilities.max_limit, SOON)
+        assert len(set(ids(hits))) == 2000
+
+    async def test_a_hit_names_its_row(self, engine: MilvusEngine) -> None:
+        await engine.create_collection("one", schema(), SOON)
+        await engine.insert("one", [row("a#7#7", vectors(1)[0], generation=2**40)], SOON)
+        ((hit,),) = await engine.search("one", vectors(1), 1, SOON)
+        assert (hit.document_id, hit.generation, hit.segment) == ("a#7#7", 2**40, 0)
+
+    async def test_a_vector_of_another_width_is_refused(self, engine: MilvusEngine) -> None:
+        await engine.create_collection("one", schema(8), SOON)
+        with pytest.raises(InvalidRequest, match="9 components given, the collection holds 8"):
+            await engine.search("one", vectors(1, 9), 1, SOON)
+
+    async def test_a_foreign_token_is_refused(self, engine: MilvusEngine) -> None:
+        await engine.create_collection("one", schema(8), SOON)
+        with pytest.raises(InvalidRequest, match="read_after"):
+            await engine.search("one", vectors(1), 1, SOON, read_after=b"hello")
+
+
+class TestRows:
+    async def test_a_write_is_seen_by_the_next_read(self, engine: MilvusEngine) -> None:
+        await engine.create_collection("one", schema(), SOON)
+        for place, vector in enumerate(vectors(80)):
+            token = await engine.insert("one", [row(f"d{place}", vector)], SOON)
+            (hits,) = await engine.search("one", vector[None], 1, SOON, read_after=token)
+            assert ids(hits) == [f"d{place}"]
+            assert await engine.count_rows("one", SOON) == 1
+            token = await engine.delete("one", [row_key(f"d{place}", 1, 0)], SOON)
+            assert await engine.search("one", vector[None], 1, SOON, read_after=token) == [[]]
+
+    async def test_equal_keys_replace(self, engine: MilvusEngine) -> None:
+        await engine.create_collection("one", schema(), SOON)
+        first, second, third = vectors(3)
+        await engine.insert("one", [row("a", first), row("b", first), row("a", second)], SOON)
+        assert await engine.count_rows("one", SOON) == 2
+        await engine.insert("one", [row("b", third)], SOON)
+        stored = await engine.vectors("one", ["a#1#0", "b#1#0"], SOON)
+        np.testing.assert_array_equal(stored["a#1#0"], second)
+        np.testing.assert_array_equal(stored["b#1#0"], third)
+        assert await engine.count_rows("one", SOON) == 2
+
+    async def test_writes_of_one_key_at_once_leave_one_row(self, engine: MilvusEngine) -> None:
+        await engine.create_collection("one", schema(), SOON)
+        await asyncio.gather(
+            *(engine.insert("one", [row("a", vector)], SOON) for vector in vectors(30))
+        )
+        assert await engine.count_rows("one", SOON) == 1
+
+    async def test_large_calls_are_cut(self, engine: MilvusEngine) -> None:
+        stored = vectors(1500, 128)
+        await engine.create_collection("one", schema(128), SOON)
+        given = rows(stored)
+        await engine.insert("one", given, SOON)
+        assert await engine.count_rows("one", SOON) == 1500
+        found = await engine.vectors("one", [one.key for one in given], SOON)
+        np.testing.assert_array_equal(np.stack([found[one.key] for one in given]), stored)
+        await engine.delete("one", [one.key for one in given[:1400]], SOON)
+        assert await engine.count_rows("one", SOON) == 100
+
+    async def test_nothing_to_do(self, engine: MilvusEngine) -> None:
+        await engine.create_collection("one", schema(), SOON)
+        await engine.insert("one", [], SOON)
+        await engine.delete("one", [], SOON)
+        await engine.delete("one", ["never#1#0"], SOON)
+        assert await engine.vectors("one", [], SOON) == {}
+        assert await engine.vectors("one", ["never#1#0"], SOON) == {}
+
+    async def test_fields_of_every_type_and_none(self, engine: MilvusEngine) -> None:
+        await engine.create_collection("one", schema(fields=FIELDS), SOON)
+        full = {"in": 'it\'s "é" \\', "vector": -(2**63), "price": 1e308, "sold": True}
+        await engine.insert(
+            "one",
+            [row("full", vectors(1)[0], **full), row("empty", vectors(1)[0], price=None)],
+            SOON,
+        )
+        assert await engine.count_rows("one", SOON) == 2
+
+    @pytest.mark.parametrize(
+        ("fields", "message"),
+        [
+            ({"other": 1}, "'other' is not declared"),
+            ({"vector": 2**63}, "no int64"),
+            ({"vector": 1.5}, "no int64"),
+            ({"price": "cheap"}, "no double"),
+            ({"in": "x" * 65_536}, "65536 bytes given, at most 65535"),
+        ],
+    )
+    async def test_a_value_that_does_not_fit_is_refused(
+        self, engine: MilvusEngine, fields: dict[str, object], message: str
+    ) -> None:
+        await engine.create_collection("one", schema(fields=FIELDS), SOON)
+        with pytest.raises(InvalidRequest, match=message):
+            await engine.insert("one", [row("a", vectors(1)[0], **fields)], SOON)
+        assert await engine.count_rows("one", SOON) == 0
+
+    async def test_a_vector_of_another_width_is_refused(self, engine: MilvusEngine) -> None:
+        await engine.create_collection("one", schema(8), SOON)
+        with pytest.raises(InvalidRequest, match=r"rows\[1\].vector"):
+            await engine.insert("one", [row("a", vectors(1)[0]), row("b", np.ones(7))], SOON)
+
+    async def test_binary_vectors_come_back(self, engine: MilvusEngine) -> None:
+        stored = np.random.default_rng(0).integers(0, 256, (20, 256), np.uint8)
+        await engine.create_collection("one", schema(2048, Metric.JACCARD), SOON)
+        await engine.insert("one", rows(stored), SOON)
+        found = await engine.vectors("one", [one.key for one in rows(stored)], SOON)
+        np.testing.assert_array_equal([found[f"d{place}#1#0"] for place in range(20)], stored)
+
+
+async def id_survives(engine: MilvusEngine, given: list[str]) -> None:
+    """Rows of these ids are found, fetched and dropped, each by its own key alone."""
+    stored = vectors(len(given), 16)
+    await engine.insert("one", [row(*pair) for pair in zip(given, stored, strict=True)], SOON)
+    assert await engine.count_rows("one", SOON) == len(given)
+    found = await engine.search("one", stored, 1, SOON)
+    assert [hits[0].document_id for hits in found] == given
+    keys = [row_key(one, 1, 0) for one in given]
+    fetched = await engine.vectors("one", keys, SOON)
+    np.testing.assert_array_equal([fetched[key] for key in keys], stored)
+    await engine.delete("one", keys[:1], SOON)
+    assert set(await engine.vectors("one", keys, SOON)) == set(keys[1:])
+    await engine.delete("one", keys, SOON)
+    assert await engine.count_rows("one", SOON) == 0
+
+
+async def test_awkward_ids(engine: MilvusEngine) -> None:
+    await engine.create_collection("one", schema(16), SOON)
+    await id_survives(engine, AWKWARD_IDS)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_any_ids(name: str, tmp_path: Path) -> None:
+    with asyncio.Runner() as runner:
+        context = started(name, tmp_path)
+        engine = runner.run(context.__aenter__())
+
+        @settings(max_examples=40, deadline=None, database=None)
+        @given(st.lists(IDS, min_size=1, max_size=20, unique=True))
+        def check(given_ids: list[str]) -> None:
+            runner.run(id_survives(engine, given_ids))
+
+        try:
+            runner.run(engine.create_collection("one", schema(16), SOON))
+            check()
+        finally:
+            runner.run(context.__aexit__(None, None, None))
+
+
+class TestTime:
+    async def test_no_time_left(self, engine: MilvusEngine) -> None:
+        await engine.create_collection("one", schema(), SOON)
+        with pytest.raises(DeadlineExceeded):
+            await engine.search("one", vectors(1), 1, 0.0)
+        with pytest.raises(DeadlineExceeded):
+            await engine.insert("one", rows(vectors(1)), 0.0)
+
+    async def test_a_cancelled_write_lets_the_next_through(self, engine: MilvusEngine) -> None:
+        await engine.create_collection("one", schema(384), SOON)
+        writing = asyncio.create_task(engine.insert("one", rows(vectors(4000, 384)), SOON))
+        while await engine.count_rows("one", SOON) == 0:
+            pass
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        await engine.insert("one", rows(vectors(1, 384), prefix="after"), SOON)
+        assert 1 < await engine.count_rows("one", SOON) < 4001
+
+    async def test_a_closed_engine_is_away(self, tmp_path: Path) -> None:
+        async with started(ENGINES[0], tmp_path) as engine:
+            await engine.create_collection("one", schema(), SOON)
+        with pytest.raises(Unavailable):
+            await engine.search("one", vectors(1), 1, 0.1)
+        with pytest.raises(Unavailable):
+            await engine.ping(0.1)
+
+
+class TestServer:
+    async def test_a_server_that_is_not_there_is_away(self) -> None:
+        engine = MilvusEngine("http://127.0.0.1:1", "root:Milvus")
+        await engine.start()
+        try:
+            with pytest.raises((Unavailable, DeadlineExceeded)):
+                await engine.ping(1.0)
+            assert engine.capabilities.name == "milvus"
+            assert "HNSW" in engine.capabilities.indexes
+        finally:
+            await engine.close()
+
+    @pytest.mark.parametrize("uri", ["ftp://host", "http://", "http://host:19530/database"])
+    def test_another_uri_is_refused(self, uri: str) -> None:
+        with pytest.raises(StartError, match="names no engine"):
+            MilvusEngine(uri)
