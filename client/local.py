@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from searchmesh.child import ChildProcess
 from searchmesh.client import Client
 from searchmesh.connection import Connection, Service
-from searchmesh.errors import NotFound, ServiceError, Unavailable, Unreachable, Unsupported
+from searchmesh.errors import ServiceError, Unreachable
 from searchmesh.results import Health
 from searchmesh.retries import RetryPolicy
 
@@ -171,7 +171,7 @@ class LocalMesh:
         """Whether the service itself answers at its address, ready or not."""
         try:
             self._client.health(service, _PROGRAMS[service].health_name)
-        except (NotFound, Unsupported, Unavailable):
+        except ServiceError:
             return False
         return True
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, ParamSpec
 from searchmesh.resources import Document, FieldType
 
 if TYPE_CHECKING:
+    from _csv import Reader as _CsvReader
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 Parameters = ParamSpec("Parameters")
@@ -78,7 +79,14 @@ def read_csv(stream: BinaryIO, columns: Columns) -> Iterator[Row]:
     _refuse_utf16(start)
     # a byte that is no UTF-8 becomes half a character, which the row is then refused for
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(text, strict=True)
+    try:
+        yield from _csv_rows(csv.reader(text, strict=True), columns)
+    finally:
+        # the stream is its opener's to close
+        text.detach()
+
+
+def _csv_rows(reader: _CsvReader, columns: Columns) -> Iterator[Row]:
     header = _header(reader, columns)
     while True:
         line = reader.line_num + 1

@@ -74,7 +74,7 @@ def _parse_vector(given: str) -> np.ndarray:
     try:
         written = Path(given[1:]).read_text() if given.startswith("@") else given
         return np.array(json.loads(written), dtype=np.float32)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OSError) as error:
         raise typer.BadParameter(f"--vector must be a JSON list of numbers: {error}") from error
 
 

@@ -1,0 +1,176 @@
+"""Commands against the real services: what they print, and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from grpc_health.v1 import health_pb2
+
+from searchmesh import Client
+from tests.client.cli.conftest import Ran
+from tests.client.mesh import MODEL, free_addresses
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from searchmesh.local import LocalMesh
+    from tests.client.scripted import Scripted
+
+Run = Callable[..., Ran]
+
+
+def test_models(on_mesh: Run) -> None:
+    (model,) = on_mesh("models", "--json").json
+    assert (model["name"], model["state"], model["space"]["dimension"]) == (MODEL, "READY", 384)
+    shown = on_mesh("models")
+    assert MODEL in shown.stdout
+    assert "default" in shown.stdout
+    assert shown.stderr == ""
+
+
+def test_status(on_mesh: Run, collection: str) -> None:
+    ran = on_mesh("status", "--json")
+    assert ran.exit_code == 0
+    assert {check["health"] for check in ran.json["health"]} == {"SERVING"}
+    assert collection in {one["name"] for one in ran.json["collections"]}
+    assert collection in on_mesh("status").stdout
+
+
+def test_status_of_nothing_is_exit_code_3(run: Run) -> None:
+    encoder, search = free_addresses(2)
+    ran = run("status", "--json", "--encoder", encoder, "--search", search)
+    assert ran.exit_code == 3
+    assert [check["health"] for check in ran.json["health"]] == ["UNREACHABLE"] * 2
+
+
+def test_status_of_what_does_not_serve_is_exit_code_1(run: Run, server: Scripted) -> None:
+    server.answer("Check", health_pb2.HealthCheckResponse(status="NOT_SERVING"))
+    ran = run("status", "--encoder", server.address, "--search", server.address)
+    assert ran.exit_code == 1
+    assert "not serving" in ran.stdout
+
+
+def test_a_collection_from_creation_to_deletion(on_mesh: Run) -> None:
+    made = on_mesh(
+        *("collections", "create", "cli_life", "--model", MODEL),
+        *("--field", "year:int64", "--field", "tag:STRING", "--json"),
+    )
+    assert made.exit_code == 0
+    assert made.json["fields"] == [
+        {"name": "year", "type": "INT64"},
+        {"name": "tag", "type": "STRING"},
+    ]
+    assert on_mesh("collections", "get", "cli_life", "--json").json == made.json
+    assert "field year" in on_mesh("collections", "get", "cli_life").stdout
+    assert "cli_life" in on_mesh("collections").stdout
+    assert "cli_life" in on_mesh("collections", "list").stdout
+    again = on_mesh("collections", "create", "cli_life", "--model", MODEL, "--json")
+    assert (again.exit_code, again.json["error"]["kind"]) == (1, "AlreadyExists")
+    assert on_mesh("collections", "delete", "cli_life", "--yes").exit_code == 0
+    gone = on_mesh("collections", "get", "cli_life")
+    assert (gone.exit_code, gone.stdout) == (1, "")
+    assert "cli_life" in gone.stderr
+
+
+def test_deleting_asks_first(on_mesh: Run, collection: str, mesh: LocalMesh) -> None:
+    ran = on_mesh("collections", "delete", collection)
+    assert ran.exit_code == 1
+    with Client(mesh.connection) as client:
+        assert client.get_collection(collection).name == collection
+
+
+def test_search(on_mesh: Run, collection: str, tmp_path: Path) -> None:
+    file = tmp_path / "notes.jsonl"
+    file.write_text(
+        '{"id": "milk", "text": "Milk, bread [bold]and[/bold] apples.", "shop": "corner"}\n'
+        '{"id": "train", "text": "The train leaves at noon."}\n'
+    )
+    assert on_mesh("import", str(file), "-c", collection).exit_code == 0
+    found = on_mesh("search", collection, "groceries", "--limit", "1", "--explain", "--json")
+    (hit,) = found.json["hits"]
+    assert (hit["id"], hit["attributes"]) == ("milk", {"shop": "corner"})
+    assert found.json["explain"]["model"] == MODEL
+    shown = on_mesh("search", collection, "groceries", "--fields", "$content", "--explain")
+    assert "Milk, bread [bold]and[/bold] apples." in shown.stdout
+    assert "total" in shown.stdout
+    like = on_mesh("search", collection, "--id", "milk", "--fields", "$id", "--json")
+    assert [hit["id"] for hit in like.json["hits"]] == ["train"]
+    vector = tmp_path / "vector.json"
+    vector.write_text(json.dumps([1.0] * 384))
+    by_vector = on_mesh("search", collection, "--vector", f"@{vector}", "--offset", "1", "--json")
+    assert len(by_vector.json["hits"]) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["search", "c"],
+        ["search", "c", "text", "--id", "a"],
+        ["search", "c", "text", "--limit", "0"],
+        ["search", "c", "--vector", "[1,"],
+        ["search", "c", "--vector", '{"a": 1}'],
+        ["search", "c", "--vector", "@nowhere.json"],
+        ["collections", "create", "c"],
+        ["collections", "create", "c", "--model", "m", "--dimension", "3"],
+        ["collections", "create", "c", "--model", "m", "--field", "year"],
+        ["import", "nowhere.jsonl"],
+        ["import", "README.txt"],
+        ["import", "-"],
+        ["models", "--timeout", "0"],
+        ["models", "--token", "a", "--token-file", __file__],
+        ["nothing"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_command_line_is_exit_code_2(run: Run, arguments: list[str]) -> None:
+    ran = run(*arguments)
+    assert ran.exit_code == 2
+    assert ran.stdout == ""
+    assert "Usage: searchmesh" in ran.stderr
+
+
+def test_nobody_there_is_exit_code_3(run: Run) -> None:
+    (address,) = free_addresses(1)
+    ran = run("search", "c", "text", "--search", address, "--json")
+    assert ran.exit_code == 3
+    assert ran.json["error"]["kind"] == "Unreachable"
+    assert "searchmesh up" in ran.stderr
+
+
+def test_help_tells_the_exit_codes_and_every_command(run: Run) -> None:
+    ran = run("--help")
+    assert ran.exit_code == 0
+    words = " ".join(ran.stdout.split())
+    assert "3 a service cannot be reached" in words
+    for command in ("up", "status", "models", "collections", "import", "search"):
+        assert f" {command} " in words
+        assert run(command, "-h").exit_code == 0
+
+
+def test_a_token_travels_over_tls_only(run: Run, server: Scripted, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret\n")
+    server.answer("ListModels")
+    ran = run("models", "--encoder", server.address, "--token-file", str(token))
+    assert ran.exit_code == 3
+    assert not server.calls
+
+
+def test_a_reader_that_leaves_early_is_no_traceback(mesh: LocalMesh) -> None:
+    command = [sys.executable, "-m", "searchmesh.cli", "models", "--json"]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "SEARCHMESH_ENCODER": mesh.connection.encoder},
+    ) as process:
+        assert process.stdout
+        process.stdout.close()
+        assert process.stderr
+        assert process.stderr.read() == b""
