@@ -1,6 +1,7 @@
 # searchmesh: `make` lists the targets.
 
 PYTHON ?= python3
+CONTAINER_ENGINE ?= docker
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -15,7 +16,8 @@ export SEARCHMESH_HOME ?= $(CURDIR)/.searchmesh
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo test test-fast check fix protos protos-check docs lock clean
+.PHONY: help run demo test test-fast check fix protos protos-check docs lock clean \
+	validate-deploy images try-images bench-scifact bench-start
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -32,11 +34,12 @@ test: $(VENV)/.dev ## Run every test
 test-fast: $(VENV)/.dev ## Run the tests that are fast enough for every save
 	$(BIN)/python -m pytest -m 'not slow' -q
 
-check: $(VENV)/.dev protos-check ## Check formatting, lint, types, protos, documentation and manifests
+check: protos-check validate-deploy ## Check formatting, lint, types, protos, documentation and manifests
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(addprefix -p ,$(PACKAGES))
 	$(BIN)/mypy tools tests benchmarks examples
+	$(BIN)/python tools/build_docs.py --check
 
 fix: $(VENV)/.dev ## Format, and mend what the linter can mend
 	$(BIN)/ruff check --fix $(CODE)
@@ -44,6 +47,28 @@ fix: $(VENV)/.dev ## Format, and mend what the linter can mend
 
 protos: $(VENV)/.dev ## Generate the stubs and the contract image from protos/
 	$(BIN)/python tools/build_protos.py
+
+protos-check: $(VENV)/.dev ## Lint the contract and refuse changes that break callers
+	$(BIN)/python tools/check_contract.py
+
+docs: $(VENV)/.dev ## Write the API reference, docs/api, from protos/
+	$(BIN)/python tools/build_docs.py
+
+validate-deploy: $(VENV)/.dev ## Build the manifests and validate them strictly
+	$(BIN)/python tools/validate_deploy.py
+
+images: ## Build both images with docker or what CONTAINER_ENGINE names
+	$(CONTAINER_ENGINE) build -f services/encoder/Dockerfile -t searchmesh-encoder:0.1.0 .
+	$(CONTAINER_ENGINE) build -f services/search/Dockerfile -t searchmesh-search:0.1.0 .
+
+try-images: $(VENV)/.dev ## Go through what the images install, in a throw-away environment
+	$(BIN)/python tools/try_image_install.py encoder search
+
+bench-scifact: $(VENV)/.dev ## Import SciFact, run its test queries and judge the rankings
+	$(BIN)/python benchmarks/scifact.py
+
+bench-start: $(VENV)/.dev ## Measure how long the services take to serve, and their memory
+	$(BIN)/python benchmarks/start.py
 
 lock: $(VENV)/.dev ## Pin the newest admitted versions of everything, with hashes
 	$(COMPILE) --upgrade pyproject.toml --all-extras --group dev -o requirements/dev.txt
