@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from searchmesh import Document
+    from collections.abc import Callable
+    from pathlib import Path
 
-_EXAMPLES = Path(__file__).parents[2] / "examples"
+    from searchmesh import Document
+from tests.examples.conftest import EXAMPLES
+
 _DIGEST = """
 import hashlib, stdlib_corpus
 digest = hashlib.sha256()
@@ -27,10 +28,8 @@ print(digest.hexdigest())
 
 
 @pytest.fixture(scope="module")
-def corpus() -> list[Document]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(_EXAMPLES)
-        documents: list[Document] = importlib.import_module("stdlib_corpus").documents()
+def corpus(load: Callable[[str], Any]) -> list[Document]:
+    documents: list[Document] = load("stdlib_corpus").documents()
     return documents
 
 
@@ -84,10 +83,10 @@ def test_nothing_tells_of_this_machine_or_process(corpus: list[Document]) -> Non
 
 def test_another_process_makes_the_same_and_prints_nothing(tmp_path: Path) -> None:
     digests = set()
-    for seed, folder in (("1", tmp_path), ("2", _EXAMPLES)):
+    for seed, folder in (("1", tmp_path), ("2", EXAMPLES)):
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", _DIGEST],
-            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(_EXAMPLES)},
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(EXAMPLES)},
             cwd=folder,
             capture_output=True,
             text=True,

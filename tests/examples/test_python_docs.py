@@ -1,0 +1,86 @@
+"""The example on a small part of its corpus; `make demo` runs the whole."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from searchmesh import Client, Document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from searchmesh.local import LocalMesh
+
+pytestmark = pytest.mark.slow
+
+_PART = ("heapq.", "tempfile.", "bisect.", "difflib.", "csv.", "collections.Counter")
+
+
+@pytest.fixture
+def part(load: Callable[[str], Any]) -> list[Document]:
+    """A few hundred documents in which the answers are."""
+    documents: list[Document] = load("stdlib_corpus").documents()
+    return [document for document in documents if document.id.startswith(_PART)]
+
+
+@pytest.fixture
+def run(
+    load: Callable[[str], Any],
+    mesh: LocalMesh,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Callable[[list[Document]], tuple[int, str]]]:
+    """Runs the example on a corpus; the collection is gone afterwards."""
+    example = load("python_docs")
+    addresses = ["--encoder", mesh.connection.encoder, "--search", mesh.connection.search]
+    monkeypatch.setattr(sys, "argv", ["python_docs.py", *addresses, "--home", str(tmp_path)])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+
+    def run_(corpus: list[Document]) -> tuple[int, str]:
+        monkeypatch.setattr("stdlib_corpus.documents", lambda: corpus)
+        return example.main(), capsys.readouterr().out
+
+    yield run_
+    with Client(mesh.connection) as client:
+        client.delete_collection(example.COLLECTION)
+
+
+def test_answers_and_sends_only_what_is_missing(
+    run: Callable[[list[Document]], tuple[int, str]], part: list[Document], mesh: LocalMesh
+) -> None:
+    half = len(part) // 2
+    run(part[:half])
+    code, shown = run(part)
+    assert code == 0
+    assert f"{len(part) - half:,} of {len(part):,} documents" in shown
+    assert "heapq.merge" in shown
+    assert f"{mesh.connection.search} searchmesh.search.v1.SearchService/Search" in shown
+    code, shown = run(part)
+    assert (code, "are in python_docs already" in shown) == (0, True)
+
+
+def test_another_corpus_replaces_what_differs(
+    run: Callable[[list[Document]], tuple[int, str]], part: list[Document], mesh: LocalMesh
+) -> None:
+    run(part)
+    first, *rest = part[1:]
+    changed = Document(first.id, f"{first.content} Changed.", attributes=first.attributes)
+    code, shown = run([changed, *rest])
+    assert code == 0
+    assert f"1 of {len(part) - 1:,} documents" in shown
+    with Client(mesh.connection) as client:
+        assert client.count_documents("python_docs") == len(part) - 1
+        assert client.get_document("python_docs", first.id).content == changed.content
+
+
+def test_a_wrong_answer_fails(
+    run: Callable[[list[Document]], tuple[int, str]], part: list[Document]
+) -> None:
+    code, shown = run([document for document in part if not document.id.startswith("heapq")])
+    assert code == 1
+    assert "not found where expected: 'merge two sorted lists' (heapq.merge)" in shown
