@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from searchmesh.encoder.v1 import encoder_service_pb2 as pb
@@ -12,7 +13,7 @@ from searchmesh_encoder.stream import EncodeStream
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from google.protobuf.empty_pb2 import Empty
     from google.protobuf.message import Message
@@ -53,11 +54,13 @@ class EncoderServicer(pb_grpc.EncoderServiceServicer):
         encoded = await self._encoder.encode(convert.encode_call(request))
         return convert.encode_response(request, encoded)
 
-    async def EncodeStream(  # type: ignore[override]  # writes by itself, so that it is cancelled at once
+    async def EncodeStream(
         self, requests: AsyncIterator[pb.EncodeStreamRequest], context: Context
-    ) -> None:
-        stream = EncodeStream(self._answer, context.write, self._draining, self._stream_requests)
-        await stream.serve(requests)
+    ) -> AsyncGenerator[pb.EncodeStreamResponse]:
+        stream = EncodeStream(self._answer, self._draining, self._stream_requests)
+        async with aclosing(stream.responses(requests)) as responses:
+            async for response in responses:
+                yield response
 
     async def ListModels(
         self, request: pb.ListModelsRequest, context: Context

@@ -10,7 +10,7 @@ from searchmesh_common.errors import ServiceError, Unavailable
 from searchmesh_common.status import to_proto
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 
 class EncodeStream:
@@ -19,22 +19,38 @@ class EncodeStream:
     def __init__(
         self,
         answer: Callable[[pb.EncodeStreamRequest], Awaitable[pb.EncodeStreamResponse]],
-        write: Callable[[pb.EncodeStreamResponse], Awaitable[None]],
         draining: asyncio.Event,
         most_at_once: int,
     ) -> None:
         """answer: what it raises of our error family is that request's answer.
 
         draining: when it is set, what was read is answered and the stream ends.
+        most_at_once: requests that are read and not yet taken as answered.
         """
         self._answer = answer
-        self._write = write
         self._draining = draining
         self._slots = asyncio.Semaphore(most_at_once)
-        self._writing = asyncio.Lock()
+        self._answered: asyncio.Queue[pb.EncodeStreamResponse | None] = asyncio.Queue()
 
-    async def serve(self, requests: AsyncIterator[pb.EncodeStreamRequest]) -> None:
-        """Answer requests until the caller has no more. Raises Unavailable where we drain."""
+    async def responses(
+        self, requests: AsyncIterator[pb.EncodeStreamRequest]
+    ) -> AsyncGenerator[pb.EncodeStreamResponse]:
+        """An answer for each request, as it is done, until the caller has no more requests.
+
+        Raises Unavailable where we drain; to be closed by the task that iterates.
+        """
+        working = asyncio.create_task(self._work(requests))
+        working.add_done_callback(lambda _: self._answered.put_nowait(None))
+        try:
+            while (response := await self._answered.get()) is not None:
+                yield response
+                self._slots.release()
+            await working
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+    async def _work(self, requests: AsyncIterator[pb.EncodeStreamRequest]) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 reading = group.create_task(self._read(requests, group))
@@ -53,16 +69,12 @@ class EncodeStream:
     ) -> None:
         await self._slots.acquire()
         async for request in requests:
-            group.create_task(self._serve_one(request))
+            group.create_task(self._serve(request))
             await self._slots.acquire()
 
-    async def _serve_one(self, request: pb.EncodeStreamRequest) -> None:
+    async def _serve(self, request: pb.EncodeStreamRequest) -> None:
         try:
-            try:
-                response = await self._answer(request)
-            except ServiceError as error:
-                response = pb.EncodeStreamResponse(id=request.id, error=to_proto(error))
-            async with self._writing:
-                await self._write(response)
-        finally:
-            self._slots.release()
+            response = await self._answer(request)
+        except ServiceError as error:
+            response = pb.EncodeStreamResponse(id=request.id, error=to_proto(error))
+        self._answered.put_nowait(response)

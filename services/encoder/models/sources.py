@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from searchmesh_common.errors import FailedPrecondition, Unavailable
+from searchmesh_common.errors import FailedPrecondition
 from searchmesh_encoder.models.download import download
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def fetch(source: Source, downloads: Path, progress: Progress) -> Path:
 
     downloads: folder for what has to be fetched. progress: told of bytes done and bytes in all.
 
-    Raises Unavailable where the file cannot be had now, FailedPrecondition (WRONG_SHA256) where its
-    content is another one.
+    Raises Unavailable where a download breaks off, FailedPrecondition where the file is not there
+    (MISSING_FILE) or has another content (WRONG_SHA256).
     """
     match source:
         case RemoteFile(url=url, sha256=sha256):
@@ -75,7 +75,9 @@ def _inside_package(source: PackageFile) -> Path:
     # find_spec of a top-level name reads no code; importing would pull in what the package needs
     spec = importlib.util.find_spec(source.package)
     if spec is None or not spec.submodule_search_locations:
-        raise Unavailable(f"the Python package {source.package} is not installed")
+        raise FailedPrecondition(
+            "MISSING_FILE", f"the Python package {source.package} is not installed"
+        )
     return Path(spec.submodule_search_locations[0]) / source.path
 
 
@@ -84,4 +86,4 @@ def _sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise Unavailable(f"cannot read {path}: {error.strerror}") from error
+        raise FailedPrecondition("MISSING_FILE", f"cannot read {path}: {error.strerror}") from error

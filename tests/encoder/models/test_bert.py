@@ -1,0 +1,91 @@
+"""The graph that we build is the original model, and gives a text the same bits in any company."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from searchmesh_encoder.content import Content
+from searchmesh_encoder.models.card import Modality
+from searchmesh_encoder.preprocess.text import InputRole, OnTooLong, PreparedText
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from searchmesh_encoder.text_model import TextModel
+
+REFERENCE = json.loads(
+    (Path(__file__).parents[1] / "data" / "reference_vectors.json").read_text(encoding="utf-8")
+)
+
+MANY_LENGTHS = (*range(3, 36), 47, 48, 63, 64, 65, 90, 127, 128, 129, 255, 256)
+
+
+def text_of(tokens: int) -> PreparedText:
+    """A text of so many tokens, other ones for every length."""
+    random = np.random.default_rng(tokens)
+    inner = random.integers(1000, 30_000, tokens - 2)
+    return PreparedText(np.array([101, *inner, 102], np.int64), tokens)
+
+
+def encode(model: TextModel, texts: Sequence[PreparedText]) -> list[bytes]:
+    vectors = model.run(texts)
+    assert all(isinstance(vector, np.ndarray) for vector in vectors)
+    return [vector.tobytes() for vector in vectors if isinstance(vector, np.ndarray)]
+
+
+class Alone:
+    """The bits of the text of each length, encoded alone."""
+
+    def __init__(self, model: TextModel) -> None:
+        self._model = model
+        self._bits: dict[int, bytes] = {}
+
+    def __getitem__(self, tokens: int) -> bytes:
+        if tokens not in self._bits:
+            (self._bits[tokens],) = encode(self._model, [text_of(tokens)])
+        return self._bits[tokens]
+
+
+@pytest.fixture(scope="module")
+def alone(minilm: TextModel) -> Alone:
+    return Alone(minilm)
+
+
+@pytest.mark.parametrize("case", REFERENCE["cases"], ids=lambda case: ascii(case["text"][:20]))
+def test_equals_the_original(minilm: TextModel, case: dict[str, Any]) -> None:
+    content = Content(Modality.TEXT, case["text"])
+    prepared = minilm.prepare(content, InputRole.DOCUMENT, OnTooLong.TRUNCATE)
+    assert prepared.tokens == case["tokens"]
+    assert prepared.original_tokens == case["original_tokens"]
+    (vector,) = minilm.run([prepared])
+    assert isinstance(vector, np.ndarray)
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
+    assert vector @ np.array(case["vector"]) >= 0.99999
+
+
+@pytest.mark.parametrize("tokens", MANY_LENGTHS)
+def test_padding_changes_no_bit(minilm: TextModel, alone: Alone, tokens: int) -> None:
+    for longer in {tokens + 1, tokens + 4, tokens + 9, tokens + 30} & set(range(257)):
+        assert encode(minilm, [text_of(tokens), text_of(longer)])[0] == alone[tokens]
+
+
+@pytest.mark.parametrize("texts", range(1, 33))
+def test_batch_size_changes_no_bit(minilm: TextModel, alone: Alone, texts: int) -> None:
+    lengths = [3 + (7 * index) % 11 for index in range(texts)]
+    assert encode(minilm, [text_of(one) for one in lengths]) == [alone[one] for one in lengths]
+
+
+@pytest.mark.slow
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(lengths=st.lists(st.integers(3, 100), min_size=1, max_size=12))
+def test_company_changes_no_bit(minilm: TextModel, alone: Alone, lengths: list[int]) -> None:
+    assert encode(minilm, [text_of(one) for one in lengths]) == [alone[one] for one in lengths]

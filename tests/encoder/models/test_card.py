@@ -1,0 +1,69 @@
+"""A card is read whole or refused with the file and the key at fault."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from searchmesh_encoder.models.card import CardError, Metric, Modality, read_card
+from searchmesh_encoder.models.sources import LocalFile, PackageFile, RemoteFile
+from tests.models import write_text_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DIGEST = "ab" * 32
+
+
+def test_reads_a_card(tmp_path: Path) -> None:
+    card = read_card(write_text_model(tmp_path))
+    assert (card.name, card.modality, card.metric) == ("tiny", Modality.TEXT, Metric.COSINE)
+    assert (card.dimension, card.window, card.query_prefix) == (16, 24, "q ")
+    assert isinstance(card.weights, LocalFile)
+    assert card.weights.path == tmp_path / "tiny.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("given", "source"),
+    [
+        ({"package": "p", "path": "a/b"}, PackageFile("p", "a/b", DIGEST)),
+        ({"url": "https://h/x"}, RemoteFile("https://h/x", DIGEST)),
+    ],
+)
+def test_reads_every_kind_of_source(tmp_path: Path, given: dict[str, str], source: Any) -> None:
+    card = read_card(write_text_model(tmp_path, weights={**given, "sha256": DIGEST}))
+    assert card.weights == source
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"name": "Tiny"}, "name: 'Tiny' given, must match"),
+        ({"dimension": 0}, "dimension: 0 given, must be a whole number from 1 to 32768"),
+        ({"dimension": True}, "dimension: True given"),
+        ({"metric": "angle"}, "metric: 'angle' given, must be one of cosine"),
+        ({"modality": "image"}, "modality: image models cannot be loaded yet"),
+        ({"description": 3}, "description: 3 given, must be a text"),
+        ({"bert": {"heads": 2}}, "bert.layer_norm_epsilon: required"),
+        ({"bert": {"heads": 2, "layer_norm_epsilon": 0.0}}, "must be a number above 0"),
+        ({"bert": None}, "bert must be a table of keys"),
+        ({"wndow": 3}, "wndow: no such key"),
+        ({"weights": {"path": "x", "sha256": "no"}}, "weights.sha256: 'no' given"),
+        ({"weights": {"url": "file:///x", "sha256": DIGEST}}, "weights.url: 'file:///x' given"),
+    ],
+)
+def test_names_what_is_wrong(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+    path = write_text_model(tmp_path, **{"name": "tiny"} | changes)
+    with pytest.raises(CardError) as caught:
+        read_card(path)
+    assert str(caught.value).startswith(str(path))
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"\xff", b"- 1"])
+def test_refuses_what_is_no_card(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "card.yaml"
+    path.write_bytes(content)
+    with pytest.raises(CardError, match=r"card\.yaml"):
+        read_card(path)

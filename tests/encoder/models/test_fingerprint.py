@@ -1,0 +1,64 @@
+"""A fingerprint tells whether vectors may be compared."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from searchmesh_encoder.models import fingerprint as fingerprint_module
+from searchmesh_encoder.models.card import BertShape, Metric, ModelCard
+from searchmesh_encoder.models.catalogue import read_catalogue
+from searchmesh_encoder.models.fingerprint import fingerprint
+from searchmesh_encoder.models.sources import LocalFile
+
+CARD = read_catalogue()["all-minilm-l6-v2"]
+
+
+def test_the_default_model_keeps_its_fingerprint() -> None:
+    # every collection pins it: a change here means that all of them are rebuilt
+    assert fingerprint(CARD) == "d47f4aad7ccd424a42622bef98bd1752"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"description": "other"},
+        {"license": "MIT"},
+        {"weights": LocalFile(Path("/elsewhere"), CARD.weights.sha256)},
+    ],
+)
+def test_stays_where_no_vector_changes(changes: dict[str, Any]) -> None:
+    assert fingerprint(dataclasses.replace(CARD, **changes)) == fingerprint(CARD)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "other"},
+        {"window": 128},
+        {"metric": Metric.EUCLIDEAN},
+        {"query_prefix": "query: "},
+        {"bert": BertShape(6, 1e-12)},
+        {"weights": LocalFile(Path("w"), "00" * 32)},
+        {"tokenizer": LocalFile(Path("t"), "00" * 32)},
+    ],
+)
+def test_changes_with_what_vectors_depend_on(changes: dict[str, Any]) -> None:
+    assert fingerprint(dataclasses.replace(CARD, **changes)) != fingerprint(CARD)
+
+
+@pytest.mark.parametrize("version", ["GRAPH_VERSION", "PREPROCESSING_VERSION"])
+def test_changes_with_our_own_versions(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    before = fingerprint(CARD)
+    monkeypatch.setattr(fingerprint_module, version, 1000)
+    assert fingerprint(CARD) != before
+
+
+def test_every_key_of_a_card_is_hashed_or_left_out_on_purpose() -> None:
+    left_out = {"description", "license"}
+    hashed = {"name", "modality", "precision", "dimension", "metric", "window", "pooling"}
+    hashed |= {"query_prefix", "document_prefix", "bert", "weights", "tokenizer"}
+    assert {field.name for field in dataclasses.fields(ModelCard)} == hashed | left_out
