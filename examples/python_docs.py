@@ -69,8 +69,8 @@ _TRY_NEXT = """\
     {encoder} searchmesh.encoder.v1.EncoderService/Encode
   grpcurl -plaintext {search} list
   grpcurl -plaintext {search} describe searchmesh.search.v1.SearchRequest
-  searchmesh search {collection} "merge two sorted lists"
-  searchmesh status
+  {cli} search {collection} "merge two sorted lists"
+  {cli} status
 
 [dim]grpcurl is one binary: brew install grpcurl, or github.com/fullstorydev/grpcurl.
 `pip install buf-bin` brings the like:
@@ -114,6 +114,7 @@ def _run(mesh: LocalMesh, client: Client, *, stay: bool) -> int:
             model=MODEL,
             search=mesh.connection.search,
             encoder=mesh.connection.encoder,
+            cli=os.path.relpath(Path(sys.executable).with_name("searchmesh")),
         ),
         soft_wrap=True,
     )

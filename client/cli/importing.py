@@ -58,7 +58,9 @@ def import_(
     ],
     collection: Annotated[
         str | None,
-        typer.Option("--collection", "-c", help="Where to. Default: the file's name."),
+        typer.Argument(
+            metavar="COLLECTION", help="Where to. Default: the file's name.", show_default=False
+        ),
     ] = None,
     model: Annotated[
         str, typer.Option(help="Create the collection with this model where it is missing.")
@@ -131,9 +133,7 @@ def import_(
 def _name_of(file: Path) -> str:
     name = file.name.partition(".")[0]
     if not _NAME.fullmatch(name):
-        raise typer.BadParameter(
-            f"{file.name!r} makes no collection name: give one with --collection"
-        )
+        raise typer.BadParameter(f"{file.name!r} makes no collection name: give one after the file")
     return name
 
 

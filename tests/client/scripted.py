@@ -77,12 +77,17 @@ def _reply(answer: Answer, request: bytes, context: grpc.ServicerContext) -> byt
 
 
 @contextmanager
-def scripted_server(options: Sequence[tuple[str, Any]] = ()) -> Iterator[Scripted]:
-    """A running server on a free port of the loopback interface."""
+def scripted_server(
+    options: Sequence[tuple[str, Any]] = (), credentials: grpc.ServerCredentials | None = None
+) -> Iterator[Scripted]:
+    """A running server on a free port of the loopback interface; over TLS with credentials."""
     handler = Scripted()
     server = grpc.server(futures.ThreadPoolExecutor(4), options=list(options))
     server.add_generic_rpc_handlers((handler,))
-    handler.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    if credentials:
+        handler.address = f"localhost:{server.add_secure_port('127.0.0.1:0', credentials)}"
+    else:
+        handler.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
     try:
         yield handler

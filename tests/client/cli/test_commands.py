@@ -91,7 +91,7 @@ def test_search(on_mesh: Run, collection: str, tmp_path: Path) -> None:
         '{"id": "milk", "text": "Milk, bread [bold]and[/bold] apples.", "shop": "corner"}\n'
         '{"id": "train", "text": "The train leaves at noon."}\n'
     )
-    assert on_mesh("import", str(file), "-c", collection).exit_code == 0
+    assert on_mesh("import", str(file), collection).exit_code == 0
     found = on_mesh("search", collection, "groceries", "--limit", "1", "--explain", "--json")
     (hit,) = found.json["hits"]
     assert (hit["id"], hit["attributes"]) == ("milk", {"shop": "corner"})
@@ -151,15 +151,6 @@ def test_help_tells_the_exit_codes_and_every_command(run: Run) -> None:
     for command in ("up", "status", "models", "collections", "import", "search"):
         assert f" {command} " in words
         assert run(command, "-h").exit_code == 0
-
-
-def test_a_token_travels_over_tls_only(run: Run, server: Scripted, tmp_path: Path) -> None:
-    token = tmp_path / "token"
-    token.write_text("secret\n")
-    server.answer("ListModels")
-    ran = run("models", "--encoder", server.address, "--token-file", str(token))
-    assert ran.exit_code == 3
-    assert not server.calls
 
 
 def test_a_reader_that_leaves_early_is_no_traceback(mesh: LocalMesh) -> None:

@@ -51,7 +51,7 @@ def test_failures_are_told_by_line_and_kept(on_mesh: Run, collection: str, tmp_p
         '{"id": "c", "text": "x", "n": 9007199254740993}\n'
         '{"id": "a", "text": "twice"}\n'
     )
-    ran = on_mesh("import", str(file), "-c", collection, "--failures", str(failures))
+    ran = on_mesh("import", str(file), collection, "--failures", str(failures))
     assert ran.exit_code == 1
     assert f"{collection}: 1 stored, 4 failed" in ran.stdout
     assert "line 2: not JSON" in ran.stderr
@@ -70,7 +70,7 @@ def test_standard_input(on_mesh: Run, collection: str, monkeypatch: pytest.Monke
     lines = "".join(json.dumps({"id": f"d{n}", "text": f"number {n}"}) + "\n" for n in range(600))
     piped = io.BufferedReader(io.BytesIO(lines.encode()))
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=piped))
-    ran = on_mesh("import", "-", "-c", collection, "--batch-size", "100", "--json")
+    ran = on_mesh("import", "-", collection, "--batch-size", "100", "--json")
     assert ran.exit_code == 0
     assert ran.json["stored"] == 600
 
@@ -78,7 +78,7 @@ def test_standard_input(on_mesh: Run, collection: str, monkeypatch: pytest.Monke
 def test_an_empty_file(on_mesh: Run, collection: str, tmp_path: Path) -> None:
     file = tmp_path / "empty.jsonl"
     file.touch()
-    ran = on_mesh("import", str(file), "-c", collection)
+    ran = on_mesh("import", str(file), collection)
     assert ran.exit_code == 0
     assert "the file holds no document" in ran.stderr
 
@@ -96,7 +96,7 @@ def test_a_file_that_cannot_be_read_is_exit_code_2(
 ) -> None:
     file = tmp_path / name
     file.write_text(data)
-    ran = on_mesh("import", str(file), "-c", collection)
+    ran = on_mesh("import", str(file), collection)
     assert ran.exit_code == 2
     assert sentence in " ".join(ran.stderr.replace("│", " ").split())
 

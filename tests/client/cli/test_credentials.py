@@ -1,0 +1,76 @@
+"""TLS, the authority to trust, and the token, from the command line to the server."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+
+from searchmesh.encoder.v1 import encoder_service_pb2
+from tests.client.cli.conftest import Ran
+from tests.client.scripted import Scripted, scripted_server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate of localhost; its key is beside it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the openssl command to make a certificate")
+    file = tmp_path_factory.mktemp("tls") / "server.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-nodes", "-subj", "/CN=localhost"]
+    curve = ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", str(file.with_suffix(".key")), "-out", str(file)]
+    subprocess.run([*command, *curve, *files], check=True, capture_output=True)
+    return file
+
+
+@pytest.fixture
+def secure(certificate: Path) -> Iterator[Scripted]:
+    """A server that speaks TLS only and has no models."""
+    pair = (certificate.with_suffix(".key").read_bytes(), certificate.read_bytes())
+    with scripted_server(credentials=grpc.ssl_server_credentials([pair])) as server:
+        server.answer("ListModels", encoder_service_pb2.ListModelsResponse())
+        yield server
+
+
+def test_the_token_of_a_file_travels_over_tls(
+    run: Run, secure: Scripted, certificate: Path, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret\n")
+    ran = run(
+        *("models", "--json", "--encoder", secure.address),
+        *("--ca", str(certificate), "--token-file", str(token)),
+    )
+    assert (ran.exit_code, ran.json) == (0, [])
+    assert secure.calls["ListModels"][0]["authorization"] == "Bearer secret"
+
+
+def test_the_token_may_be_a_variable(
+    run: Run, secure: Scripted, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEARCHMESH_TOKEN", "secret")
+    monkeypatch.setenv("SEARCHMESH_CA", str(certificate))
+    assert run("models", "--encoder", secure.address).exit_code == 0
+    assert secure.calls["ListModels"][0]["authorization"] == "Bearer secret"
+
+
+def test_an_authority_that_is_not_trusted_is_exit_code_3(run: Run, secure: Scripted) -> None:
+    ran = run("models", "--tls", "--encoder", secure.address)
+    assert ran.exit_code == 3
+    assert not secure.calls
+
+
+def test_a_token_never_travels_in_the_clear(run: Run, server: Scripted) -> None:
+    ran = run("models", "--encoder", server.address, "--token", "secret")
+    assert ran.exit_code == 3
+    assert not server.calls
