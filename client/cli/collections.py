@@ -143,7 +143,7 @@ def collections_table(found: list[Collection]) -> RenderableType:
                 f"{collection.document_count:,}",
                 _vectors(collection),
                 collection.index.type.lower(),
-                f"{collection.update_time:%Y-%m-%d %H:%M:%S}" if collection.update_time else "",
+                f"{collection.update_time:%Y-%m-%d %H:%M}" if collection.update_time else "",
             )
             for collection in found
         ],
@@ -151,8 +151,7 @@ def collections_table(found: list[Collection]) -> RenderableType:
 
 
 def _vectors(collection: Collection) -> str:
-    space = collection.space
-    return f"{collection.model or 'given'} ({space.dimension}, {space.metric.lower()})"
+    return f"{collection.model or 'given'} ({collection.space.dimension})"
 
 
 def _details(collection: Collection) -> RenderableType:
