@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from searchmesh_common.errors import FailedPrecondition, FieldViolation, InvalidRequest
+from searchmesh_common.errors import FieldViolation, InvalidRequest
 from searchmesh_search.content import Modality
 from searchmesh_search.engine import (
     CollectionSchema,
@@ -160,21 +160,6 @@ class Collection:
     @property
     def model(self) -> str | None:
         return self.spec.model
-
-    def require_fingerprint(self, fingerprint: str) -> None:
-        """The one check that vectors of another model never meet this collection's.
-
-        fingerprint: of the model that encodes now. Raises FailedPrecondition, reason
-        FINGERPRINT_MISMATCH.
-        """
-        if fingerprint != self.fingerprint:
-            raise FailedPrecondition(
-                "FINGERPRINT_MISMATCH",
-                f"collection {self.name!r} holds vectors of model {self.model} with fingerprint "
-                f"{self.fingerprint}, the encoder now has {fingerprint}; serve the model of "
-                "before, or make a new collection",
-                {"collection": self.name, "expected": self.fingerprint, "actual": fingerprint},
-            )
 
     @classmethod
     def from_row(cls, row: CollectionRow) -> Collection:

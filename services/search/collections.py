@@ -142,15 +142,7 @@ class Collections:
 
 def require_capabilities(engine: Capabilities, schema: CollectionSchema) -> None:
     """Raises FailedPrecondition for what the engine would refuse or, worse, get wrong."""
-    lacks = []
-    if schema.kind not in engine.kinds:
-        lacks.append(f"{schema.kind.value} vectors")
-    if schema.metric not in engine.metrics:
-        lacks.append(f"metric {schema.metric.value}")
-    if schema.index.type not in engine.indexes:
-        lacks.append(f"index {schema.index.type} (it has {', '.join(sorted(engine.indexes))})")
-    if schema.dimension > engine.max_dimension:
-        lacks.append(f"dimension {schema.dimension} (at most {engine.max_dimension})")
+    lacks = engine.lacks(schema)
     if lacks:
         raise FailedPrecondition(
             "ENGINE_LACKS",

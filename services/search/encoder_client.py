@@ -12,7 +12,13 @@ import grpc
 from searchmesh.encoder.v1 import encoder_service_pb2 as pb
 from searchmesh.encoder.v1 import encoder_service_pb2_grpc as pb_grpc
 from searchmesh_common import call_context, status
-from searchmesh_common.errors import FieldViolation, Internal, InvalidRequest, ServiceError
+from searchmesh_common.errors import (
+    FailedPrecondition,
+    FieldViolation,
+    Internal,
+    InvalidRequest,
+    ServiceError,
+)
 from searchmesh_search.collection_spec import ModelInfo
 from searchmesh_search.convert import values
 
@@ -127,12 +133,30 @@ class EncoderClient:
                 metadata=call_context.outgoing_metadata(),
             )
         except grpc.RpcError as error:
-            raise status.from_rpc_error(error) from error
+            raise _with_our_reason(status.from_rpc_error(error), model, fingerprint) from error
+        if response.fingerprint != fingerprint:
+            raise _mismatch(model, fingerprint, response.fingerprint)
         if len(response.embeddings) != len(contents):
             raise Internal(
                 f"the encoder answered {len(response.embeddings)} of {len(contents)} contents"
             )
         return response
+
+
+def _with_our_reason(error: ServiceError, model: str, pinned: str) -> ServiceError:
+    """The encoder's refusal of a fingerprint in terms of the collection that pinned it."""
+    if isinstance(error, FailedPrecondition) and error.reason == "WRONG_FINGERPRINT":
+        return _mismatch(model, pinned, error.metadata.get("fingerprint", ""))
+    return error
+
+
+def _mismatch(model: str, pinned: str, actual: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        "FINGERPRINT_MISMATCH",
+        f"the collection holds vectors of model {model} with fingerprint {pinned}, the encoder now "
+        f"has {actual}; serve the model of before, or make a new collection",
+        {"model": model, "expected": pinned, "actual": actual},
+    )
 
 
 def _parts(contents: Sequence[Content]) -> list[Sequence[Content]]:

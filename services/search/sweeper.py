@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from searchmesh_common.errors import NotFound, ServiceError
+from searchmesh_common.logs import fields
 from searchmesh_search.deadline import Deadline
 from searchmesh_search.journal import Journal, collection_rows, request_rows, write_rows
 from searchmesh_search.journal.clock import now_us
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from searchmesh_search.engine import Engine
     from searchmesh_search.journal.write_rows import Garbage
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger("searchmesh.sweeper")
 
 GARBAGE_GROUP = 1_000
 """Generations dropped with one call of the engine."""
@@ -72,6 +73,7 @@ class Sweeper:
         self._sweep_seconds = sweep_seconds
         self._late_insert_us = int(late_insert_seconds * 1e6)
         self._woken = asyncio.Event()
+        self._is_put_off = False
 
     def wake(self) -> None:
         """Something is to be swept."""
@@ -84,10 +86,13 @@ class Sweeper:
             try:
                 await self.sweep(Deadline.after(self._sweep_seconds))
             except ServiceError as error:
-                log.warning("sweeping is put off: %s", error)
+                level = logging.DEBUG if self._is_put_off else logging.WARNING
+                _log.log(level, "sweeping is put off", extra=fields(reason=error.message))
+                self._is_put_off = True
                 # what woke us cannot be done now; not again before the interval is over
                 await asyncio.sleep(self._interval_seconds)
             else:
+                self._is_put_off = False
                 await self._wait()
 
     async def recover(self, deadline: Deadline) -> None:
@@ -96,7 +101,7 @@ class Sweeper:
         """
         undone = await self._journal.write(self._undo_abandoned, deadline)
         if undone:
-            log.info("undid %d writes and creations that were not acknowledged", undone)
+            _log.info("undid what was not acknowledged", extra=fields(count=undone))
 
     async def sweep(self, deadline: Deadline) -> None:
         """One round.

@@ -61,8 +61,10 @@ class Journal:
         """Finish the writes that wait, then close. Closing twice is no error."""
         await self._write_thread.close()
         await asyncio.to_thread(self._read_threads.shutdown)
-        self._writer.dispose()
+        # the writer last: SQLite folds its log into the file when the last connection that may
+        # write is closed
         self._reader.dispose()
+        self._writer.dispose()
         self._lock.release()
 
     async def write(self, operation: Callable[[Connection], Result], deadline: Deadline) -> Result:

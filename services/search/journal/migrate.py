@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,14 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from searchmesh_common.errors import FailedPrecondition
+from searchmesh_common.logs import fields
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
+
+_log = logging.getLogger("searchmesh.journal")
+# it tells of its own inner workings at every start
+logging.getLogger("alembic").setLevel(logging.WARNING)
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -28,23 +34,27 @@ def migrate(engine: Engine) -> None:
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     with engine.begin() as connection:
-        _refuse_newer(connection, ScriptDirectory.from_config(config))
+        scripts = ScriptDirectory.from_config(config)
+        before = _schema(connection)
+        _refuse_newer(before, scripts)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        after = _schema(connection)
+    if after != before:
+        _log.info("journal migrated", extra=fields(before=before or "nothing", after=after))
 
 
-def _refuse_newer(connection: Connection, scripts: ScriptDirectory) -> None:
+def _schema(connection: Connection) -> str | None:
+    """The revision that a journal has; None for an empty one."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _refuse_newer(schema: str | None, scripts: ScriptDirectory) -> None:
     known = {script.revision for script in scripts.walk_revisions()}
-    unknown = [
-        one
-        for one in MigrationContext.configure(connection).get_current_heads()
-        if one not in known
-    ]
-    if unknown:
+    if schema is not None and schema not in known:
         raise FailedPrecondition(
             "JOURNAL_TOO_NEW",
-            f"the journal has schema {', '.join(unknown)}, which a newer version of the search "
-            "service wrote; start that version, or restore a copy of the journal from before the "
-            "upgrade",
-            {"schema": ", ".join(unknown)},
+            f"the journal has schema {schema}, which a newer version of the search service wrote; "
+            "start that version, or restore a copy of the journal from before the upgrade",
+            {"schema": schema},
         )

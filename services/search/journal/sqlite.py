@@ -21,8 +21,8 @@ from searchmesh_common.errors import (
     Unsupported,
 )
 
-BUSY_TIMEOUT_MS = 2_000
-"""How long SQLite itself waits for a lock that another process holds."""
+BUSY_TIMEOUT_MS = 500
+"""How long SQLite itself waits for a lock that another program holds; nobody should hold one."""
 
 _SENTENCES = {
     sqlite3.SQLITE_FULL: "the disk that holds the journal is full",
