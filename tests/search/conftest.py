@@ -6,16 +6,34 @@ from typing import TYPE_CHECKING
 
 import pytest_asyncio
 
+from .engines import started
 from .mesh import address_of, running_encoder, running_search
+from .stack import open_stack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     import pytest
 
     from searchmesh_common.server import Server
+    from searchmesh_search.milvus_engine import MilvusEngine
 
     from .mesh import Mesh
+    from .stack import Stack
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[MilvusEngine]:
+    async with started("milvus-lite", tmp_path_factory.mktemp("engine")) as engine:
+        yield engine
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def stack(engine: MilvusEngine, tmp_path: Path) -> AsyncIterator[Stack]:
+    """Storage of a test's own on the module's engine."""
+    async with open_stack(tmp_path, engine) as stack:
+        yield stack
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

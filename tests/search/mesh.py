@@ -22,7 +22,7 @@ from searchmesh_encoder.server import build_server as build_encoder
 from searchmesh_encoder.settings import EncoderSettings
 from searchmesh_search.server import build_server as build_search
 from searchmesh_search.settings import SearchSettings
-from tests.models import write_text_model
+from tests.models import WINDOW, write_text_model
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
@@ -91,9 +91,11 @@ async def refused(call: Awaitable[object]) -> ServiceError:
 
 
 @asynccontextmanager
-async def running_encoder(folder: Path, **settings: Any) -> AsyncIterator[Server]:
+async def running_encoder(
+    folder: Path, *, window: int = WINDOW, **settings: Any
+) -> AsyncIterator[Server]:
     """An encoder whose model `tiny` reads one token a letter and answers 16 components."""
-    cards = write_text_model(folder / "cards").parent
+    cards = write_text_model(folder / "cards", window=window).parent
     chosen = EncoderSettings(
         **{
             **QUICK,

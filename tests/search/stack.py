@@ -20,7 +20,7 @@ from searchmesh_search.engine import Metric
 from searchmesh_search.journal import Journal
 from searchmesh_search.sweeper import InHand, Sweeper
 
-from .fake_engine import FakeEngine
+from .engines import started
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from searchmesh_search.collection_spec import Collection
+    from searchmesh_search.milvus_engine import MilvusEngine
 
 SPACE = VectorSpace(4, Metric.INNER_PRODUCT)
 MODEL = ModelInfo("tiny", "print-1", Modality.TEXT, VectorSpace(4, Metric.COSINE))
@@ -77,11 +78,30 @@ class TinyModels:
         ]
 
 
+class Patchable:
+    """An engine; a test may put a method of its own in the place of one of the engine's."""
+
+    def __init__(self, engine: MilvusEngine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def fail_once(self, method: str, error: Exception) -> None:
+        """Let the next call of a method fail, before it does anything."""
+
+        async def fail(*_arguments: object, **_named: object) -> None:
+            delattr(self, method)
+            raise error
+
+        setattr(self, method, fail)
+
+
 @dataclass
 class Stack:
     journal: Journal
     contents: ContentStore
-    engine: FakeEngine
+    engine: Patchable
     models: TinyModels
     sweeper: Sweeper
     in_hand: InHand
@@ -111,27 +131,32 @@ class Stack:
 
 
 @asynccontextmanager
-async def open_stack(folder: Path, engine: FakeEngine | None = None) -> AsyncIterator[Stack]:
+async def open_stack(folder: Path, engine: MilvusEngine | None = None) -> AsyncIterator[Stack]:
+    """The storage in a folder; with an engine that is there already, or with one of its own."""
+    if engine is None:
+        async with started("milvus-lite", folder) as own, open_stack(folder, own) as stack:
+            yield stack
+        return
     journal = Journal(f"sqlite:///{folder}/journal.db")
     contents = ContentStore(folder / "content")
-    engine = engine or FakeEngine()
+    patchable = Patchable(engine)
     models = TinyModels()
     in_hand = InHand()
     await journal.open()
     await contents.open()
-    sweeper = Sweeper(journal, engine, in_hand, late_insert_seconds=0)
+    sweeper = Sweeper(journal, patchable, in_hand, late_insert_seconds=0)
     await sweeper.recover(soon())
     try:
         yield Stack(
             journal,
             contents,
-            engine,
+            patchable,
             models,
             sweeper,
             in_hand,
-            Collections(journal, engine, models, sweeper, in_hand),
-            Documents(journal, contents, engine),
-            DocumentWriter(journal, contents, engine, models.encode, sweeper, in_hand),
+            Collections(journal, patchable, models, sweeper, in_hand),
+            Documents(journal, contents, patchable),
+            DocumentWriter(journal, contents, patchable, models.encode, sweeper, in_hand),
         )
     finally:
         await journal.close()

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from searchmesh_common.errors import (
     AlreadyExists,
@@ -25,16 +23,12 @@ from searchmesh_search.collection_spec import CollectionSpec, VectorSpace
 from searchmesh_search.content import Content, Modality
 from searchmesh_search.content_store import pack_path
 from searchmesh_search.deadline import Deadline
-from searchmesh_search.engine import DeclaredField, FieldType, Metric, VectorKind
+from searchmesh_search.engine import DeclaredField, FieldType, Metric, VectorKind, row_key
 from searchmesh_search.journal import document_rows
 
 from .stack import SPACE, document, open_stack, soon
 
-
-@pytest.fixture
-async def stack(tmp_path):
-    async with open_stack(tmp_path) as stack:
-        yield stack
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def stored(stack, collection, document_id):
@@ -246,8 +240,15 @@ async def declared(stack):
 async def test_declared_attributes_reach_the_engine_typed_and_others_do_not(stack):
     things = await declared(stack)
     given = {"year": 1999.0, "title": "t", "open": False, "other": [2.0**53 - 1, None, "x"]}
+    inserted = []
+
+    async def insert_and_tell(physical, rows, timeout):
+        inserted.extend(rows)
+        return await insert(physical, rows, timeout)
+
+    insert, stack.engine.insert = stack.engine.insert, insert_and_tell
     await stack.upsert(things, document("a", attributes=given))
-    (row,) = stack.engine.rows[things.physical].values()
+    (row,) = inserted
     assert row.fields == {"year": 1999, "title": "t", "ratio": None, "open": False}
     assert isinstance(row.fields["year"], int)
 
@@ -346,7 +347,7 @@ async def test_a_collection_deleted_during_a_write_takes_no_document(stack):
         with pytest.raises(NotFound, match="was deleted"):
             await use
     await stack.sweeper.sweep(soon())
-    assert stack.engine.rows == {}
+    assert things.physical not in await stack.engine.list_collections(5)
 
 
 async def test_a_deadline_that_passes_in_the_engine_is_told_in_time(stack):
@@ -380,69 +381,22 @@ async def test_the_sweeper_runs_by_itself_when_woken_and_outlives_an_engine_that
     stack.sweeper._interval_seconds = 0.02
     dropped = asyncio.Event()
 
+    faults = [Unavailable("away")]
+
     async def delete_and_tell(physical, keys, timeout):
+        if faults:
+            raise faults.pop()
         await delete(physical, keys, timeout)
         dropped.set()
 
     delete, stack.engine.delete = stack.engine.delete, delete_and_tell
     sweeping = asyncio.create_task(stack.sweeper.run())
-    stack.engine.fail_next.append(Unavailable("away"))
     await stack.writer.delete(things, ["a"], "", soon())
     await asyncio.wait_for(dropped.wait(), 60)
-    assert stack.engine.rows[things.physical] == {}
+    assert await stack.engine.count_rows(things.physical, 5) == 0
     sweeping.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sweeping
-
-
-IDS = st.sampled_from(["a", "b", "c"])
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("upsert"), st.lists(IDS, min_size=1, unique=True)),
-        st.tuples(st.just("fail"), st.lists(IDS, min_size=1, unique=True)),
-        st.tuples(st.just("delete"), st.lists(IDS)),
-        st.tuples(st.just("sweep"), st.none()),
-        st.tuples(st.just("restart"), st.none()),
-    ),
-    max_size=12,
-)
-
-
-@settings(max_examples=25, deadline=None)
-@given(STEPS)
-def test_any_order_of_writes_reads_as_a_dictionary_does(tmp_path_factory, steps):
-    asyncio.run(follow(tmp_path_factory.mktemp("stack"), steps))
-
-
-async def follow(folder, steps):
-    model = {}
-    opened = open_stack(folder)
-    stack = await opened.__aenter__()
-    things = await stack.collection()
-    for number, (step, ids) in enumerate(steps):
-        content = str(number).encode()
-        if step == "upsert":
-            await stack.upsert(things, *(document(one, stored=content) for one in ids))
-            model |= dict.fromkeys(ids, content)
-        elif step == "fail":
-            stack.engine.fail_next.append(Unavailable("away"))
-            with pytest.raises(Unavailable):
-                await stack.upsert(things, *(document(one, stored=content) for one in ids))
-        elif step == "delete":
-            removed = await stack.writer.delete(things, ids, "", soon())
-            assert removed == len(model.keys() & set(ids))
-            model = {one: held for one, held in model.items() if one not in ids}
-        elif step == "sweep":
-            assert await rows(stack, things) == len(model)
-        else:
-            await opened.__aexit__(None, None, None)
-            opened = open_stack(folder, stack.engine)
-            stack = await opened.__aenter__()
-        assert await stack.ids(things) == sorted(model)
-        assert {one: await stored(stack, things, one) for one in model} == model
-        assert await stack.documents.count(things, soon()) == len(model)
-    assert await rows(stack, things) == len(model)
-    await opened.__aexit__(None, None, None)
 
 
 async def test_concurrent_writers_of_the_same_ids_leave_one_of_each(stack):
@@ -459,9 +413,8 @@ async def test_concurrent_writers_of_the_same_ids_leave_one_of_each(stack):
     assert set(ids) >= {"b", "c"}
     assert await stack.documents.count(things, soon()) == len(ids)
     assert await rows(stack, things) == len(ids)
-    current = (await generations(stack, things)).values()
-    held = stack.engine.rows[things.physical].values()
-    assert sorted(current) == sorted(row.generation for row in held)
+    keys = {row_key(one, held, 0) for one, held in (await generations(stack, things)).items()}
+    assert (await stack.engine.vectors(things.physical, sorted(keys), 5)).keys() == keys
 
 
 VICTIM = """

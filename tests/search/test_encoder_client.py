@@ -80,8 +80,15 @@ async def test_a_query_is_encoded_as_one(client):
 
 
 async def test_another_fingerprint_is_refused(client):
-    with pytest.raises(FailedPrecondition):
+    model = await client.get_model("tiny", soon())
+    with pytest.raises(FailedPrecondition) as caught:
         await client.encode_documents("tiny", "another", texts("x"), soon())
+    assert caught.value.reason == "FINGERPRINT_MISMATCH"
+    assert caught.value.metadata == {
+        "model": "tiny",
+        "expected": "another",
+        "actual": model.fingerprint,
+    }
 
 
 async def test_an_encoder_that_is_away_is_unavailable_within_the_deadline():

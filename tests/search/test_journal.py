@@ -176,6 +176,15 @@ async def test_a_second_process_is_refused(journal, tmp_path):
     await second.close()
 
 
+async def test_closing_folds_the_log_into_the_file(tmp_path):
+    journal = Journal(url(tmp_path))
+    await journal.open()
+    await journal.write(add_counter, soon())
+    assert await journal.read(read_counter, soon()) == 0
+    await journal.close()
+    assert {one.name for one in tmp_path.iterdir()} == {"journal.db", "journal.db.lock"}
+
+
 async def test_a_closed_journal_opens_again_and_refuses_in_between(tmp_path):
     for _ in range(2):
         journal = Journal(url(tmp_path))

@@ -279,6 +279,18 @@ class TestSecondService:
         await engine.ping(SOON)
 
 
+async def test_a_cancelled_write_lets_the_next_through(engine: MilvusEngine) -> None:
+    await engine.create_collection("one", schema(384), SOON)
+    writing = asyncio.create_task(engine.insert("one", rows(vectors(4000, 384)), SOON))
+    while await engine.count_rows("one", SOON) == 0:
+        pass
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    await engine.insert("one", rows(vectors(1, 384), prefix="after"), SOON)
+    assert 1 < await engine.count_rows("one", SOON) < 4001
+
+
 async def test_the_terminal_cannot_interrupt_it(engine: MilvusEngine) -> None:
     assert os.getsid(pid_of(engine)) == pid_of(engine) != os.getsid(0)
 

@@ -3,13 +3,9 @@ import pytest
 
 from searchmesh_search.searcher import SPARE_ROWS, Searcher, SearchQuery
 
-from .stack import document, open_stack, soon
+from .stack import document, soon
 
-
-@pytest.fixture
-async def stack(tmp_path):
-    async with open_stack(tmp_path) as stack:
-        yield stack
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def query(**changes):

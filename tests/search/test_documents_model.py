@@ -1,0 +1,78 @@
+"""Documents against a dictionary: any order of writes, failures, sweeps and restarts."""
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from searchmesh_common.errors import Unavailable
+
+from .engines import started
+from .stack import document, open_stack, soon
+
+IDS = st.sampled_from(["a", "b", "c"])
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("upsert"), st.lists(IDS, min_size=1, unique=True)),
+        st.tuples(st.just("fail"), st.lists(IDS, min_size=1, unique=True)),
+        st.tuples(st.just("delete"), st.lists(IDS)),
+        st.tuples(st.just("sweep"), st.none()),
+        st.tuples(st.just("restart"), st.none()),
+    ),
+    max_size=12,
+)
+
+
+def test_any_order_of_writes_reads_as_a_dictionary_does(tmp_path_factory):
+    @settings(max_examples=25, deadline=None)
+    @given(STEPS)
+    def check(steps):
+        runner.run(follow(tmp_path_factory.mktemp("stack"), engine, steps))
+
+    with asyncio.Runner() as runner:
+        starting = started("milvus-lite", tmp_path_factory.mktemp("engine"))
+        engine = runner.run(starting.__aenter__())
+        try:
+            check()
+        finally:
+            runner.run(starting.__aexit__(None, None, None))
+
+
+async def follow(folder, engine, steps):
+    model = {}
+    opened = open_stack(folder, engine)
+    stack = await opened.__aenter__()
+    things = await stack.collection()
+    for number, (step, ids) in enumerate(steps):
+        content = str(number).encode()
+        if step == "upsert":
+            await stack.upsert(things, *(document(one, stored=content) for one in ids))
+            model |= dict.fromkeys(ids, content)
+        elif step == "fail":
+            stack.engine.fail_once("insert", Unavailable("away"))
+            with pytest.raises(Unavailable):
+                await stack.upsert(things, *(document(one, stored=content) for one in ids))
+        elif step == "delete":
+            removed = await stack.writer.delete(things, ids, "", soon())
+            assert removed == len(model.keys() & set(ids))
+            model = {one: held for one, held in model.items() if one not in ids}
+        elif step == "sweep":
+            assert await rows_left(stack, things) == len(model)
+        else:
+            await opened.__aexit__(None, None, None)
+            opened = open_stack(folder, engine)
+            stack = await opened.__aenter__()
+        assert await stack.ids(things) == sorted(model)
+        assert {
+            one: (await stack.documents.get(things, one, soon())).stored for one in model
+        } == model
+        assert await stack.documents.count(things, soon()) == len(model)
+    assert await rows_left(stack, things) == len(model)
+    await opened.__aexit__(None, None, None)
+
+
+async def rows_left(stack, things):
+    """Rows in the engine after the sweeper has done its work."""
+    await stack.sweeper.sweep(soon())
+    return await stack.engine.count_rows(things.physical, 5)

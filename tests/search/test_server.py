@@ -1,0 +1,218 @@
+"""What callers see when parts of the service are away, and after a restart."""
+
+import asyncio
+import sqlite3
+import time
+import urllib.request
+
+import grpc
+import psutil
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from searchmesh.search.v1 import (
+    collection_service_pb2,
+    document_service_pb2,
+    search_service_pb2,
+)
+from searchmesh.search.v1.document_pb2 import Document
+from searchmesh.type.v1.content_pb2 import Content
+from searchmesh_common.errors import DeadlineExceeded, FailedPrecondition, Unavailable
+from searchmesh_common.ports import StartError
+
+from .mesh import address_of, floats, refused, running_encoder, running_search
+
+SERVICES = [
+    f"searchmesh.search.v1.{name}"
+    for name in ("CollectionService", "DocumentService", "SearchService")
+]
+NOBODY = "127.0.0.1:1"
+"""An address where no encoder is."""
+
+
+async def until_serving(mesh, name, *, wanted=True):
+    """Wait for a change of health, as a balancer does that watches."""
+    stub = health_pb2_grpc.HealthStub(mesh.channel)
+    watch = stub.Watch(health_pb2.HealthCheckRequest(service=name), timeout=60)
+    async for answer in watch:
+        if (answer.status == health_pb2.HealthCheckResponse.SERVING) == wanted:
+            watch.cancel()
+            return
+    raise AssertionError(f"{name} did not change")
+
+
+def search(mesh, timeout=10, **query):
+    request = search_service_pb2.SearchRequest(collection="things", **query)
+    return mesh.search.Search(request, timeout=timeout)
+
+
+async def ids(mesh, **query):
+    return [hit.id for hit in (await search(mesh, **query)).hits]
+
+
+async def count(mesh):
+    request = document_service_pb2.CountDocumentsRequest(collection="things")
+    return (await mesh.documents.CountDocuments(request, timeout=10)).count
+
+
+async def test_everything_is_there_after_a_restart(tmp_path):
+    async with running_search(tmp_path, NOBODY) as mesh:
+        made = await mesh.create("things")
+        documents = [Document(id=str(n), vector=floats(n, 1, 0, 0)) for n in range(10)]
+        await mesh.upsert("things", *documents)
+        await mesh.upsert("things", Document(id="9", vector=floats(-1, 0, 0, 0)))
+    async with running_search(tmp_path, NOBODY) as mesh:
+        await until_serving(mesh, SERVICES[2])
+        request = collection_service_pb2.GetCollectionRequest(name="things")
+        kept = await mesh.collections.GetCollection(request, timeout=10)
+        assert (kept.create_time, kept.document_count) == (made.create_time, 10)
+        assert await ids(mesh, vector=floats(1, 0, 0, 0), limit=2) == ["8", "7"]
+        await mesh.upsert("things", Document(id="9", vector=floats(99, 0, 0, 0)))
+        assert await ids(mesh, vector=floats(1, 0, 0, 0), limit=1) == ["9"]
+        assert await count(mesh) == 10
+
+
+async def test_without_the_encoder_vectors_and_ids_still_find_and_texts_are_unavailable(tmp_path):
+    async with running_search(tmp_path / "search", NOBODY) as mesh:
+        for name in ("", *SERVICES):
+            await until_serving(mesh, name)
+        await mesh.create("things")
+        await mesh.upsert("things", Document(id="a", vector=floats(1, 0, 0, 0)))
+        assert await ids(mesh, vector=floats(1, 0, 0, 0)) == ["a"]
+        assert await ids(mesh, document_id="a") == []
+        started = time.monotonic()
+        request = collection_service_pb2.CreateCollectionRequest(
+            collection=collection_service_pb2.Collection(name="texts", model="tiny")
+        )
+        error = await refused(mesh.collections.CreateCollection(request, timeout=2))
+        assert isinstance(error, Unavailable | DeadlineExceeded)
+        assert time.monotonic() - started < 4
+
+
+async def test_an_encoder_that_comes_back_is_used_again(tmp_path):
+    async with running_encoder(tmp_path / "encoder") as encoder:
+        address = address_of(encoder)
+        async with running_search(tmp_path / "search", address) as mesh:
+            await mesh.create("things", model="tiny")
+            await mesh.upsert("things", Document(id="a", content=Content(text="alpha")))
+            await encoder.__aexit__(None, None, None)
+            error = await refused(search(mesh, timeout=2, text="alpha"))
+            assert isinstance(error, Unavailable | DeadlineExceeded)
+            assert await ids(mesh, document_id="a") == []
+            async with running_encoder(tmp_path / "encoder", listen=address):
+                assert await healed(lambda: ids(mesh, text="alpha")) == ["a"]
+
+
+async def healed(call, within_seconds=60):
+    """The answer of a call once what it needs is back; until then it must be UNAVAILABLE."""
+    async with asyncio.timeout(within_seconds):
+        while True:
+            try:
+                return await call()
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+            await asyncio.sleep(0.05)
+
+
+async def test_a_model_with_another_fingerprint_is_refused(tmp_path):
+    async with running_encoder(tmp_path / "one") as encoder:
+        address = address_of(encoder)
+        async with running_search(tmp_path / "search", address) as mesh:
+            await mesh.create("things", model="tiny")
+            await mesh.upsert("things", Document(id="a", content=Content(text="alpha")))
+    async with (
+        running_encoder(tmp_path / "two", window=8) as encoder,
+        running_search(tmp_path / "search", address_of(encoder)) as mesh,
+    ):
+        await until_serving(mesh, SERVICES[2])
+        text = await refused(search(mesh, text="alpha"))
+        upsert = await refused(mesh.upsert("things", Document(id="b", content=Content(text="b"))))
+        for error in (text, upsert):
+            assert isinstance(error, FailedPrecondition)
+            assert error.reason == "FINGERPRINT_MISMATCH"
+        assert await count(mesh) == 1
+
+
+async def test_a_locked_journal_is_unavailable_and_heals(tmp_path):
+    async with running_search(tmp_path, NOBODY) as mesh:
+        await mesh.create("things")
+        other = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        error = await refused(mesh.upsert("things", Document(id="a", vector=floats(1, 0, 0, 0))))
+        assert isinstance(error, Unavailable)
+        assert "locked" in error.message
+        await until_serving(mesh, SERVICES[1], wanted=False)
+        other.execute("ROLLBACK")
+        other.close()
+        await until_serving(mesh, SERVICES[1])
+        await mesh.upsert("things", Document(id="a", vector=floats(1, 0, 0, 0)))
+        assert await count(mesh) == 1
+
+
+async def test_an_engine_that_is_killed_is_unavailable_and_heals(tmp_path):
+    async with running_search(tmp_path, NOBODY) as mesh:
+        await mesh.create("things")
+        await mesh.upsert("things", Document(id="a", vector=floats(1, 0, 0, 0)))
+        (engine,) = engines()
+        engine.kill()
+        assert await healed(lambda: ids(mesh, vector=floats(1, 0, 0, 0))) == ["a"]
+        await until_serving(mesh, SERVICES[2])
+        assert (
+            await mesh.upsert("things", Document(id="b", vector=floats(2, 0, 0, 0)))
+        ).write_token
+        assert await ids(mesh, vector=floats(1, 0, 0, 0)) == ["b", "a"]
+
+
+async def test_an_engine_that_stands_still_is_told_within_the_deadline_and_heals(tmp_path):
+    async with running_search(tmp_path, NOBODY) as mesh:
+        await mesh.create("things")
+        await mesh.upsert("things", Document(id="a", vector=floats(1, 0, 0, 0)))
+        (engine,) = engines()
+        engine.suspend()
+        try:
+            started = time.monotonic()
+            error = await refused(search(mesh, timeout=1, vector=floats(1, 0, 0, 0)))
+            assert isinstance(error, Unavailable | DeadlineExceeded)
+            assert time.monotonic() - started < 3
+            assert await count(mesh) == 1
+            await until_serving(mesh, SERVICES[2], wanted=False)
+        finally:
+            engine.resume()
+        await until_serving(mesh, SERVICES[2])
+        assert await healed(lambda: ids(mesh, vector=floats(1, 0, 0, 0))) == ["a"]
+
+
+def engines():
+    """Processes of embedded engines that this one has started."""
+    return [one for one in psutil.Process().children() if "milvus" in one.name()]
+
+
+async def test_metrics_are_served(tmp_path):
+    async with running_search(tmp_path, NOBODY) as mesh:
+        await mesh.create("things")
+        await mesh.upsert("things", Document(id="a", vector=floats(1, 0, 0, 0)), Document(id="b"))
+        await ids(mesh, vector=floats(1, 0, 0, 0))
+        url = f"http://127.0.0.1:{mesh.server.ports.metrics}/metrics"
+        with await asyncio.to_thread(urllib.request.urlopen, url, timeout=10) as answer:
+            text = answer.read().decode()
+    for line in (
+        'search_documents_written_total{outcome="stored"} 1.0',
+        'search_documents_written_total{outcome="refused"} 1.0',
+        "search_hits_total 1.0",
+        'search_stage_seconds_count{stage="engine"} 1.0',
+    ):
+        assert line in text
+
+
+async def test_settings_that_do_not_fit_together_stop_the_start(tmp_path):
+    with pytest.raises(StartError, match="need encoder_tls"):
+        async with running_search(tmp_path, NOBODY, encoder_ca=tmp_path / "ca.pem"):
+            pass
+
+
+async def test_a_second_service_on_the_same_folder_is_refused(tmp_path):
+    async with running_search(tmp_path, NOBODY):
+        with pytest.raises(FailedPrecondition, match="another search service"):
+            async with running_search(tmp_path, NOBODY):
+                pass
