@@ -29,6 +29,12 @@ _log = logging.getLogger("searchmesh.scheduler")
 _ENOUGH_LOOKED_AT = 256
 """Waiting items that are looked at for one batch: bounds the time the queue is locked."""
 
+_NEAR_TOKENS = 16
+_NEAR_SHARE = 0.25
+"""Items share a batch up to the larger of these differences in length, the share being that of the
+longer one: a run's fixed cost is that of some 16 tokens, so more padding costs more than it saves.
+"""
+
 _RETRY_SECONDS = (0.1, 30.0)
 _RATE_SMOOTHING = 0.1
 
@@ -138,7 +144,7 @@ class Scheduler:
         behind = [
             one
             for one, _ in zip(lane, range(_ENOUGH_LOOKED_AT), strict=False)
-            if one.item.runner is oldest.item.runner
+            if one.item.runner is oldest.item.runner and _is_near(one.item, oldest.item)
         ]
         behind.sort(key=lambda one: abs(one.item.length - oldest.item.length))
         batch = [oldest]
@@ -212,6 +218,11 @@ class Scheduler:
         # a loop that has ended has nobody left who waits
         if not loop.is_closed():
             loop.call_soon_threadsafe(_set_results, batch, answers)
+
+
+def _is_near(one: Item[Any, Any], other: Item[Any, Any]) -> bool:
+    longer = max(one.length, other.length)
+    return abs(one.length - other.length) <= max(_NEAR_TOKENS, _NEAR_SHARE * longer)
 
 
 def _set_results(batch: Sequence[_Waiting], answers: Sequence[Done[Any] | ServiceError]) -> None:

@@ -126,6 +126,14 @@ async def test_nearest_lengths_share_a_batch_within_the_budget() -> None:
         assert served.runner.batches[1:] == [[30, 31, 33], [90], [10]]
 
 
+async def test_far_lengths_share_no_batch_though_the_budget_would_hold_them() -> None:
+    async with serving() as served:
+        async with served.busy_worker():
+            futures = served.submit(*(served.item(one, length=one) for one in (4, 20, 21, 25)))
+        await values(futures)
+        assert served.runner.batches[1:] == [[4, 20], [21, 25]]
+
+
 async def test_an_item_over_the_budget_is_a_batch_alone() -> None:
     async with serving() as served:
         async with served.busy_worker():
