@@ -49,7 +49,7 @@ class FieldType(enum.StrEnum):
     UNSPECIFIED = "UNSPECIFIED"
     STRING = "STRING"
     INT64 = "INT64"
-    """A number without a fraction, at most 2^53 in magnitude."""
+    """A number without a fraction, less than 2^53 in magnitude."""
     DOUBLE = "DOUBLE"
     BOOL = "BOOL"
 
@@ -168,7 +168,7 @@ class Document:
     vector: np.ndarray | None = field(default=None, repr=False)
     """(dimension,) of floats, or (dimension / 8,) uint8 of packed bits for a binary space."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    """JSON values, kept with the document. Whole numbers at most 2^53 in magnitude."""
+    """JSON values, kept with the document. Whole numbers less than 2^53 in magnitude."""
     update_time: datetime | None = None
     """Output only. When it was last written."""
 

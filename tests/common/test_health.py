@@ -74,6 +74,16 @@ async def test_a_check_fails_and_heals(error: Exception) -> None:
         await until(health, "b", serving=True)
 
 
+async def test_what_has_healed_serves_well_before_the_interval_is_over() -> None:
+    health, patient = Health(), Patient()
+    patient.error = Unavailable("away")
+    health.add_check(Check(("a",), patient.ping, interval_seconds=600))
+    async with health.checking():
+        assert health.serving("a") is False
+        patient.error = None
+        await until(health, "a", serving=True)
+
+
 async def test_a_check_that_hangs_has_failed() -> None:
     health, patient = Health(), Patient()
     patient.hangs = True
