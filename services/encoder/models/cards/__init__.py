@@ -1,0 +1,1 @@
+"""Cards of our own models: data, and a package so that they are installed."""
