@@ -1,1 +1,0 @@
-"""Cards of our own models: data, and a package so that they are installed."""
