@@ -70,7 +70,12 @@ class Connection:
         """What the channel factory takes."""
         secure = self.tls or self.ca is not None or self.token is not None
         credentials = Credentials(ca=self.ca, token=self.token) if secure else None
-        return Target(self.address(service), credentials, max_message_bytes=self.max_message_bytes)
+        return Target(
+            self.address(service),
+            credentials,
+            max_message_bytes=self.max_message_bytes,
+            retries=False,  # `retries` is in charge, and does as RetryInfo says
+        )
 
     def metadata(self, request_id: str) -> tuple[tuple[str, str], ...]:
         """What every call carries beside its request."""

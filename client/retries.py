@@ -1,8 +1,7 @@
 """When a failed call is made again.
 
 Every call of this client may be: reads change nothing, an upsert replaces by id, and creations and
-deletions carry a `request_id` that the service knows again. The channel itself repeats a call that
-never reached a server; here is what needs the server's word.
+deletions carry a `request_id` that the service knows again.
 """
 
 from __future__ import annotations
@@ -11,6 +10,9 @@ import random
 from dataclasses import dataclass
 
 from searchmesh.errors import Overloaded, ServiceError, Unavailable, Unreachable
+
+_RECONNECT_SECONDS = 0.1
+"""Pause where nobody answered: another replica may, or the same one after its restart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,9 @@ class RetryPolicy:
         At least what the service asked for, doubled with each attempt, and up to a quarter more so
         that callers who were refused together do not return together.
         """
-        if not isinstance(error, Overloaded | Unavailable) or isinstance(error, Unreachable):
+        if not isinstance(error, Overloaded | Unavailable):
             return None
-        asked = error.retry_after_seconds
+        asked = _RECONNECT_SECONDS if isinstance(error, Unreachable) else error.retry_after_seconds
         if attempts_made >= self.most_attempts or asked > self.most_pause_seconds:
             return None
         grown = min(asked * 2.0 ** (attempts_made - 1), self.most_pause_seconds)

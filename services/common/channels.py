@@ -76,6 +76,10 @@ class Target:
     max_message_bytes: int = 64 * 1024 * 1024
     """Largest message sent or received; as the server's setting of that name."""
 
+    retries: bool = True
+    """Whether the channel repeats calls that a server answered UNAVAILABLE. False where the caller
+    does, who may listen to RetryInfo; what never reached a server is repeated all the same."""
+
 
 def aio_channel(
     target: Target, interceptors: Sequence[grpc.aio.ClientInterceptor] = ()
@@ -106,7 +110,7 @@ def channel(target: Target) -> grpc.Channel:
 
 def _options(target: Target) -> list[tuple[str, Any]]:
     options: list[tuple[str, Any]] = [
-        ("grpc.service_config", json.dumps(_service_config(target.health_service))),
+        ("grpc.service_config", json.dumps(_service_config(target))),
         ("grpc.max_send_message_length", target.max_message_bytes),
         ("grpc.max_receive_message_length", target.max_message_bytes),
         # a request larger than this buffer, 256 KiB by default, is never retried
@@ -122,14 +126,13 @@ def _options(target: Target) -> list[tuple[str, Any]]:
     return options
 
 
-def _service_config(health_service: str | None) -> dict[str, Any]:
-    config: dict[str, Any] = {
-        "loadBalancingConfig": [{"round_robin": {}}],
-        "methodConfig": [{"name": [{}], "retryPolicy": _RETRY_POLICY}],
-        "retryThrottling": _RETRY_THROTTLING,
-    }
-    if health_service is not None:
-        config["healthCheckConfig"] = {"serviceName": health_service}
+def _service_config(target: Target) -> dict[str, Any]:
+    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    if target.retries:
+        config["methodConfig"] = [{"name": [{}], "retryPolicy": _RETRY_POLICY}]
+        config["retryThrottling"] = _RETRY_THROTTLING
+    if target.health_service is not None:
+        config["healthCheckConfig"] = {"serviceName": target.health_service}
     return config
 
 

@@ -206,6 +206,16 @@ async def test_changes_carry_a_request_id_so_that_they_may_be_repeated(
     assert seen[1] == "mine"
 
 
+async def test_a_service_is_asked_as_often_as_the_policy_says(
+    server: Scripted, connect: Connect
+) -> None:
+    server.answer("GetCollection", errors.Unavailable("the engine is away", 0.01))
+    client = await connect(replace(server.connection, retries=RetryPolicy(most_attempts=3)))
+    with pytest.raises(errors.Unavailable, match="the engine is away"):
+        await client.call("get_collection", "notes")
+    assert len(server.calls["GetCollection"]) == 3
+
+
 async def test_health_by_name(server: Scripted, connect: Connect) -> None:
     server.answer("Check", health_pb2.HealthCheckResponse(status="NOT_SERVING"))
     client = await connect(server.connection)

@@ -30,11 +30,7 @@ def test_a_pause_is_never_shorter_than_asked_nor_much_longer_than_allowed(
 
 @pytest.mark.parametrize(
     "error",
-    [
-        Unreachable("nobody there"),
-        Aborted("lost a race"),
-        NotFound("collection", "notes", "no notes"),
-    ],
+    [Aborted("lost a race"), NotFound("collection", "notes", "no notes")],
     ids=lambda error: type(error).__name__,
 )
 def test_other_errors_are_not_repeated(error: ServiceError) -> None:
@@ -47,3 +43,9 @@ def test_pauses_grow() -> None:
     assert 1.0 <= pauses[0] <= 1.25
     assert 2.0 <= pauses[1] <= 2.5
     assert 4.0 <= pauses[2] <= 5.0
+
+
+def test_a_service_that_nobody_reaches_is_tried_again_soon() -> None:
+    pauses = [RetryPolicy().pause_after(Unreachable("gone"), made) for made in (1, 2, 3, 4)]
+    assert pauses[3] is None
+    assert sum(pause or 0 for pause in pauses) < 1
