@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
-
 from searchmesh_common.errors import FailedPrecondition, Internal
+
+# its Linux builds report their use to their makers and keep a device id in the user's cache folder,
+# from the import on, unless this is set before; whoever wants that can set it to 0
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime  # noqa: E402
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

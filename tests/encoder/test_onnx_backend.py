@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -56,3 +59,12 @@ def test_refuses_what_is_no_graph(tmp_path: Path, content: bytes | None) -> None
         path.write_bytes(content)
     with pytest.raises(FailedPrecondition, match=r"model\.onnx cannot be loaded"):
         OnnxModel(path)
+
+
+def test_onnx_runtime_reports_to_nobody(tmp_path: Path) -> None:
+    """Its import alone would leave a device id in the user's cache folder."""
+    environ = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environ.pop("ORT_DISABLE_TELEMETRY", None)
+    code = "import searchmesh_encoder.onnx_backend"
+    subprocess.run([sys.executable, "-c", code], env=environ, check=True, timeout=60)
+    assert list(tmp_path.rglob("*")) == []
