@@ -1,7 +1,7 @@
 """Engine over Milvus: Milvus Lite in a process of ours, or a server.
 
 Calls go through Milvus's gRPC stub itself. pymilvus's clients keep mutation timestamps to
-themselves, put keys unescaped into expressions, retry and log on their own, and cost more time
+themselves, put keys unescaped into expressions, and retry and log on their own
 (docs/decisions/embedded-engine.md).
 """
 
@@ -52,7 +52,7 @@ _LOAD_POLL_SECONDS = 0.1
 _WARM_UP_SECONDS = 600.0
 _ANSWER_SECONDS = 10.0
 _FETCH_BYTES = 4 << 20
-_KEYS_PER_CALL = 1000
+_KEYS_PER_CALL = 500
 _HITS_ON_LOOP = 500
 """So many hits are made within a millisecond; more are made on a thread."""
 
@@ -163,12 +163,12 @@ class MilvusEngine:
     async def insert(self, physical: str, rows: Sequence[Row], timeout: float) -> bytes:
         deadline = await self._begin(timeout)
         schema = await self._schema(physical, deadline)
-        _check_rows(schema, rows)
-        # of rows with one key the last counts; the engine would keep them all
-        distinct = list({row.key: row for row in rows}.values())
         timestamp = 0
-        for batch in _batches(distinct, _row_bytes, self._batch.rows, self._batch.bytes):
-            request = messages.upsert(physical, schema, batch)
+        for batch in _batches(rows, _row_bytes, self._batch.rows, self._batch.bytes):
+            _check_rows(schema, batch)
+            # of rows with one key the last counts; the engine would keep all of one message
+            distinct = list({row.key: row for row in batch}.values())
+            request = messages.upsert(physical, schema, distinct)
             timestamp = await self._mutate("Upsert", request, deadline, physical)
         return await self._visible(timestamp)
 
@@ -313,6 +313,9 @@ class MilvusEngine:
         row of this millisecond is seen from the next one on, so that is waited for."""
         if self._lite is not None:
             await asyncio.sleep(_VISIBLE_AFTER_SECONDS)
+        elif timestamp == 0:
+            # servers of 2.3 name none for a delete
+            timestamp = messages.NEWEST
         return timestamp.to_bytes(_TOKEN_BYTES, "big")
 
     def _require(self, schema: CollectionSchema) -> None:
@@ -343,12 +346,13 @@ def _server_target(uri: str) -> Target | None:
 
 def _check_rows(schema: CollectionSchema, rows: Sequence[Row]) -> None:
     names = {declared.name for declared in schema.fields}
-    for place, row in enumerate(rows):
-        _check_width(schema, row.vector.shape[-1], f"rows[{place}].vector")
+    for row in rows:
+        _check_width(schema, row.vector.shape[-1], f"document {row.document_id!r}")
         unknown = row.fields.keys() - names
         if unknown:
             raise InvalidRequest.of(
-                f"rows[{place}].fields", f"{min(unknown)!r} is not declared in the collection"
+                f"document {row.document_id!r}",
+                f"field {min(unknown)!r} is not declared in the collection",
             )
 
 

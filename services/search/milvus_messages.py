@@ -42,8 +42,12 @@ _METRICS = {
     Metric.JACCARD: "JACCARD",
     Metric.HAMMING: "HAMMING",
 }
+_BUILD_DEFAULTS = {"IVF_FLAT": {"nlist": 128}, "HNSW": {"M": 16, "efConstruction": 200}}
 _SEARCH_PARAMETERS = {"IVF_FLAT": ("nprobe", 16), "HNSW": ("ef", 64)}
 """What an index takes at a search, and what it gets where the collection does not say."""
+
+NEWEST = 2**64 - 1
+"""A timestamp for a search that must see everything written before it."""
 
 _KEY_ESCAPES = {"%": "%25", "'": "%27", '"': "%22", "\\": "%5C"}
 _ESCAPE_TABLE = str.maketrans(_KEY_ESCAPES)
@@ -99,15 +103,17 @@ def create_collection(physical: str, described: CollectionSchema) -> Any:
 
 
 def create_index(physical: str, described: CollectionSchema) -> Any:
-    build = dict(described.index.parameters)
-    build.pop(_SEARCH_PARAMETERS.get(described.index.type, ("", 0))[0], None)
+    index = described.index
+    build = {**_BUILD_DEFAULTS.get(index.type, {}), **index.parameters}
+    if index.type in _SEARCH_PARAMETERS:
+        build.pop(_SEARCH_PARAMETERS[index.type][0], None)
     prefix = "BIN_" if described.kind is VectorKind.BINARY else ""
     return milvus.CreateIndexRequest(
         collection_name=physical,
         field_name=_VECTOR,
         index_name=_VECTOR,
         extra_params=_pairs(
-            index_type=prefix + described.index.type,
+            index_type=prefix + index.type,
             metric_type=_METRICS[described.metric],
             params=json.dumps(build),
         ),
@@ -192,7 +198,7 @@ def count(physical: str) -> Any:
 def search(
     physical: str, described: CollectionSchema, vectors: np.ndarray, limit: int, timestamp: int
 ) -> Any:
-    """timestamp: of the mutation that must be visible; 0 for whatever is."""
+    """timestamp: of the mutation that must be visible, or NEWEST; 0 for whatever is."""
     is_float = described.kind is VectorKind.FLOAT
     placeholders = common.PlaceholderGroup(
         placeholders=[
@@ -218,9 +224,16 @@ def search(
             params=json.dumps(_search_parameters(described.index, limit)),
             round_decimal=-1,
         ),
-        guarantee_timestamp=timestamp or _BOUNDED_TIMESTAMP,
-        consistency_level=_CUSTOMIZED if timestamp else _BOUNDED,
+        **_consistency(timestamp),
     )
+
+
+def _consistency(timestamp: int) -> dict[str, int]:
+    if timestamp == 0:
+        return {"consistency_level": _BOUNDED, "guarantee_timestamp": _BOUNDED_TIMESTAMP}
+    if timestamp == NEWEST:
+        return {"consistency_level": _STRONG}
+    return {"consistency_level": _CUSTOMIZED, "guarantee_timestamp": timestamp}
 
 
 def hits_of(response: Any, metric: Metric, queries: int) -> list[list[EngineHit]]:
