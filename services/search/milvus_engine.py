@@ -35,7 +35,7 @@ from searchmesh_search.milvus_lite import MilvusLite, lite_version
 from searchmesh_search.milvus_stubs import common, milvus
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
     import numpy as np
 
@@ -50,6 +50,7 @@ _TOKEN_BYTES = 8
 _VISIBLE_AFTER_SECONDS = 0.002
 _LOAD_POLL_SECONDS = 0.1
 _WARM_UP_SECONDS = 600.0
+_WRITE_SECONDS = 600.0
 _ANSWER_SECONDS = 10.0
 _FETCH_BYTES = 4 << 20
 _KEYS_PER_CALL = 500
@@ -88,6 +89,7 @@ class MilvusEngine:
         self._calls: MilvusCalls | None = None
         self._schemas: dict[str, CollectionSchema] = {}
         self._writing = asyncio.Lock()
+        self._written: asyncio.Task[Any] | None = None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -122,6 +124,8 @@ class MilvusEngine:
         if self._calls is not None:
             await self._calls.close()
             self._calls = None
+        if self._written is not None:
+            await asyncio.wait([self._written])
 
     async def ping(self, timeout: float) -> None:
         deadline = Deadline.after(timeout)
@@ -139,21 +143,15 @@ class MilvusEngine:
     ) -> None:
         self._require(schema)
         deadline = await self._begin(timeout)
-        async with self._alone(deadline):
-            await self._create(physical, schema, deadline)
-            request = messages.create_index(physical, schema)
-            await self._call("CreateIndex", request, deadline, physical)
-            if self._lite is not None:
-                await self._lite.index_keys(physical)
+        await self._alone(lambda until: self._create(physical, schema, until), deadline)
         await self._load(physical, deadline)
 
     async def drop_collection(self, physical: str, timeout: float) -> None:
         deadline = await self._begin(timeout)
         self._schemas.pop(physical, None)
         request = milvus.DropCollectionRequest(collection_name=physical)
-        async with self._alone(deadline):
-            with contextlib.suppress(NotFound):
-                await self._call("DropCollection", request, deadline, physical)
+        with contextlib.suppress(NotFound):
+            await self._write("DropCollection", request, deadline, physical)
 
     async def list_collections(self, timeout: float) -> list[str]:
         deadline = await self._begin(timeout)
@@ -169,7 +167,7 @@ class MilvusEngine:
             # of rows with one key the last counts; the engine would keep all of one message
             distinct = list({row.key: row for row in batch}.values())
             request = messages.upsert(physical, schema, distinct)
-            timestamp = await self._mutate("Upsert", request, deadline, physical)
+            timestamp = (await self._write("Upsert", request, deadline, physical)).timestamp
         return await self._visible(timestamp)
 
     async def delete(self, physical: str, keys: Sequence[str], timeout: float) -> bytes:
@@ -177,7 +175,7 @@ class MilvusEngine:
         timestamp = 0
         for batch in _batches(list(dict.fromkeys(keys)), len, _KEYS_PER_CALL, self._batch.bytes):
             request = messages.delete(physical, batch)
-            timestamp = await self._mutate("Delete", request, deadline, physical)
+            timestamp = (await self._write("Delete", request, deadline, physical)).timestamp
         return await self._visible(timestamp)
 
     async def search(
@@ -246,17 +244,22 @@ class MilvusEngine:
                 )
 
     async def _create(self, physical: str, schema: CollectionSchema, deadline: Deadline) -> None:
+        """Whatever of it is not there yet: the collection, its index, the index over its keys."""
         self._schemas.pop(physical, None)
         try:
             existing = await self._schema(physical, deadline)
         except NotFound:
             request = messages.create_collection(physical, schema)
             await self._call("CreateCollection", request, deadline, physical)
-            return
-        if not messages.same_schema(existing, schema):
-            raise AlreadyExists(
-                "collection", physical, f"collection {physical!r} exists with another schema"
-            )
+        else:
+            if not messages.same_schema(existing, schema):
+                raise AlreadyExists(
+                    "collection", physical, f"collection {physical!r} exists with another schema"
+                )
+        request = messages.create_index(physical, schema)
+        await self._call("CreateIndex", request, deadline, physical)
+        if self._lite is not None:
+            await self._lite.index_keys(physical)
 
     async def _load(self, physical: str, deadline: Deadline) -> None:
         request = milvus.LoadCollectionRequest(collection_name=physical, replica_number=1)
@@ -277,10 +280,10 @@ class MilvusEngine:
             known = self._schemas[physical] = messages.schema_of(answer, physical)
         return known
 
-    async def _mutate(self, method: str, request: Any, deadline: Deadline, physical: str) -> int:
-        async with self._alone(deadline):
-            answer = await self._call(method, request, deadline, physical)
-        return int(answer.timestamp)
+    async def _write(self, method: str, request: Any, deadline: Deadline, physical: str) -> Any:
+        return await self._alone(
+            lambda until: self._call(method, request, until, physical), deadline
+        )
 
     async def _call(self, method: str, request: Any, deadline: Deadline, physical: str = "") -> Any:
         if self._calls is None:
@@ -291,22 +294,30 @@ class MilvusEngine:
             self._schemas.pop(physical, None)
             raise
 
-    @contextlib.asynccontextmanager
-    async def _alone(self, deadline: Deadline) -> AsyncIterator[None]:
-        """Around a write: Milvus Lite lets two upserts of one key both store their row, and fails
-        what it is asked while its file is worked on. A server needs no such care."""
+    async def _alone(
+        self, write: Callable[[Deadline], Coroutine[Any, Any, _Item]], deadline: Deadline
+    ) -> _Item:
+        """Write while nobody else does. A server needs no such care.
+
+        Milvus Lite lets two upserts of one key both store their row, and fails what it is asked
+        while its file is worked on. A caller that gives up cannot take back what was sent, so
+        others wait on until that is over.
+        """
         if self._lite is None:
-            yield
-            return
+            return await write(deadline)
         try:
             async with asyncio.timeout(deadline.remaining()):
                 await self._writing.acquire()
+                self._written = asyncio.create_task(write(Deadline.after(_WRITE_SECONDS)))
+                self._written.add_done_callback(self._let_next_write)
+                return await asyncio.shield(self._written)
         except TimeoutError:
-            raise DeadlineExceeded("other writes took the engine's time") from None
-        try:
-            yield
-        finally:
-            self._writing.release()
+            raise DeadlineExceeded("the engine did not finish the write in time") from None
+
+    def _let_next_write(self, written: asyncio.Task[Any]) -> None:
+        self._writing.release()
+        if not written.cancelled():
+            written.exception()  # seen: whoever waited for it may have gone
 
     async def _visible(self, timestamp: int) -> bytes:
         """The token of a write. Milvus Lite names no timestamp and ignores the one it is given: a

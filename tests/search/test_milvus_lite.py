@@ -202,6 +202,20 @@ class TestStopped:
         await engine.delete("one", ["d0#1#0"], SOON)
         assert await engine.count_rows("one", SOON) == 5
 
+    async def test_a_write_given_up_is_not_overtaken(self, engine: MilvusEngine) -> None:
+        """Both at once would store the key twice."""
+        await engine.create_collection("one", schema(), SOON)
+        await stop(engine)
+        given_up = [
+            asyncio.create_task(engine.insert("one", rows(vectors(200)), 0.2)) for _ in range(2)
+        ]
+        outcomes = await asyncio.gather(*given_up, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [DeadlineExceeded] * 2
+        writing = asyncio.create_task(engine.insert("one", rows(vectors(200)), SOON))
+        os.kill(pid_of(engine), signal.SIGCONT)
+        await writing
+        assert await engine.count_rows("one", SOON) == 200
+
     @pytest.mark.slow
     async def test_it_is_ended_all_the_same(self, tmp_path: Path) -> None:
         async with started(LITE, tmp_path) as engine:
