@@ -11,8 +11,8 @@ from searchmesh_common.errors import FailedPrecondition, Internal
 # from the import on, unless this is set before; whoever wants that can set it to 0
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-import onnxruntime  # noqa: E402
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # noqa: E402
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
