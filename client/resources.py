@@ -182,7 +182,7 @@ class Model:
     modality: Modality
     space: VectorSpace
     fingerprint: str
-    """What its vectors depend on; empty until it has been loaded once."""
+    """What its vectors depend on."""
     window: int
     """Most units of input that it encodes at once: tokens for text, special ones included."""
     precision: str

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from searchmesh_common.errors import FieldViolation, InvalidRequest
-from searchmesh_search.engine import DeclaredField, FieldType, Metric, VectorKind
+from searchmesh_search.engine import MAX_STRING_BYTES, DeclaredField, FieldType, Metric, VectorKind
 
 if TYPE_CHECKING:
     from searchmesh_search.collection_spec import Collection, VectorSpace
@@ -108,6 +108,11 @@ def _declared(value: Any, declared: DeclaredField, path: str) -> str | int | flo
         return None
     match declared.type, value:
         case FieldType.STRING, str():
+            length = len(value.encode())
+            if length > MAX_STRING_BYTES:
+                raise InvalidRequest.of(
+                    path, f"{length} bytes given, a declared string has at most {MAX_STRING_BYTES}"
+                )
             return value
         case FieldType.BOOL, bool():
             return value

@@ -51,6 +51,10 @@ class FieldType(enum.Enum):
     BOOL = "bool"
 
 
+MAX_STRING_BYTES = 65_535
+"""Of a declared string in UTF-8: what a VARCHAR of Milvus holds."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeclaredField:
     """An attribute that the engine stores as a column; always nullable."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from searchmesh_common.errors import FailedPrecondition, InvalidRequest
 from searchmesh_search.engine import (
+    MAX_STRING_BYTES,
     CollectionSchema,
     DeclaredField,
     EngineHit,
@@ -28,9 +29,6 @@ from searchmesh_search.milvus_stubs import common, milvus, schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-MAX_STRING_BYTES = 65_535
-"""Of a VARCHAR in Milvus. Milvus Lite would take more, a server would not."""
 
 _MAX_KEY_BYTES = 1024
 _VECTOR = "vector"

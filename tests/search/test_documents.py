@@ -217,6 +217,7 @@ async def test_binary_vectors_are_packed_bits(stack):
         ({"title": 5.0}, "documents[0].attributes.title: is not of type string"),
         ({"ratio": "x"}, "documents[0].attributes.ratio: is not of type double"),
         ({"open": 1.0}, "documents[0].attributes.open: is not of type bool"),
+        ({"title": "é" * 40_000}, "80000 bytes given, a declared string has at most 65535"),
     ],
 )
 async def test_faulty_attributes(stack, attributes, message):

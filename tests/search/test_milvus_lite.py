@@ -47,6 +47,19 @@ asyncio.run(main())
 """
 
 
+@pytest.fixture(autouse=True, scope="module")
+def no_engine_outlives_its_test() -> Iterator[None]:
+    before = engine_pids()
+    yield
+    assert engine_pids() == before
+
+
+def engine_pids() -> set[int]:
+    """Of every engine that this process has started, those of other tests' meshes included."""
+    children = psutil.Process().children(recursive=True)
+    return {one.pid for one in children if one.name() == "milvus"}
+
+
 @pytest.fixture
 async def engine(tmp_path: Path) -> AsyncIterator[MilvusEngine]:
     async with started(LITE, tmp_path) as engine:
@@ -351,8 +364,3 @@ class TestPlaces:
         await self.refused(
             tmp_path / ("long" * 30) / "milvus.db", "no place for the engine's socket"
         )
-
-
-def test_no_engine_outlives_its_test() -> None:
-    mine = psutil.Process().children(recursive=True)
-    assert [one for one in mine if one.name() == "milvus"] == []
