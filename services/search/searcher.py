@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from searchmesh_common.errors import FailedPrecondition
 from searchmesh_search.document_checks import check_vector
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from searchmesh_search.content_store import ContentRef
     from searchmesh_search.deadline import Deadline
     from searchmesh_search.documents import Confirmed, Documents
-    from searchmesh_search.encoder_client import EncoderClient
+    from searchmesh_search.encoder_client import EncodedQuery
     from searchmesh_search.engine import Engine, EngineHit, Metric
 
 SPARE_ROWS = 8
@@ -82,6 +82,17 @@ class SearchResult:
     explanation: Explanation
 
 
+class EncodeQuery(Protocol):
+    """Turns a query's content into a vector of one model."""
+
+    async def __call__(
+        self, model: str, fingerprint: str, content: Content, deadline: Deadline
+    ) -> EncodedQuery:
+        """Raises InvalidRequest for a content that cannot be encoded, FailedPrecondition when the
+        model no longer has that fingerprint, Unavailable, Overloaded, DeadlineExceeded.
+        """
+
+
 class Searcher:
     """Answers searches."""
 
@@ -90,12 +101,12 @@ class Searcher:
         collections: Collections,
         documents: Documents,
         engine: Engine,
-        encoder: EncoderClient,
+        encode_query: EncodeQuery,
     ) -> None:
         self._collections = collections
         self._documents = documents
         self._engine = engine
-        self._encoder = encoder
+        self._encode_query = encode_query
 
     async def search(self, query: SearchQuery, deadline: Deadline) -> SearchResult:
         """The documents nearest to a query.
@@ -129,9 +140,7 @@ class Searcher:
             return vector
         assert query.content is not None
         model = _model_for(collection, query.content)
-        encoded = await self._encoder.encode_query(
-            model, collection.fingerprint, query.content, deadline
-        )
+        encoded = await self._encode_query(model, collection.fingerprint, query.content, deadline)
         explanation.model, explanation.fingerprint = model, collection.fingerprint
         explanation.encode_ms, explanation.queue_ms = _since(started), encoded.queue_ms
         return encoded.vector

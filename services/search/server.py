@@ -85,7 +85,7 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
         writer = DocumentWriter(
             journal, contents, engine, encoder.encode_documents, sweeper, in_hand
         )
-        searcher = Searcher(collections, documents, engine, encoder)
+        searcher = Searcher(collections, documents, engine, encoder.encode_query)
 
         server = Server(settings, registry)
         server.add(

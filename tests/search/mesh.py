@@ -15,9 +15,15 @@ from searchmesh.search.v1 import (
     search_service_pb2_grpc,
 )
 from searchmesh.search.v1 import document_service_pb2 as documents_pb
-from searchmesh.type.v1.vector_pb2 import FloatList, Vector, VectorSpace
+from searchmesh.type.v1.vector_pb2 import (
+    METRIC_INNER_PRODUCT,
+    FloatList,
+    Vector,
+    VectorSpace,
+)
 from searchmesh_common import status
 from searchmesh_common.channels import Target, aio_channel
+from searchmesh_common.errors import InvalidRequest
 from searchmesh_encoder.server import build_server as build_encoder
 from searchmesh_encoder.settings import EncoderSettings
 from searchmesh_search.server import build_server as build_search
@@ -58,7 +64,8 @@ class Mesh:
     async def create(self, name: str, **definition: Any) -> collections_pb.Collection:
         """A collection; of four components and inner product unless told otherwise."""
         if "model" not in definition:
-            definition.setdefault("vector_space", VectorSpace(dimension=4, metric=2))
+            space = VectorSpace(dimension=4, metric=METRIC_INNER_PRODUCT)
+            definition.setdefault("vector_space", space)
         request = collections_pb.CreateCollectionRequest(
             collection=collections_pb.Collection(name=name, **definition)
         )
@@ -88,6 +95,17 @@ async def refused(call: Awaitable[object]) -> ServiceError:
     except grpc.aio.AioRpcError as error:
         return status.from_rpc_error(error)
     raise AssertionError(f"answered {answer}")
+
+
+async def faults(call: Awaitable[object]) -> list[str]:
+    """The fields that a call is refused for."""
+    return faulty_fields(await refused(call))
+
+
+def faulty_fields(error: ServiceError) -> list[str]:
+    """The fields that a refused request, or one document of it, is refused for."""
+    assert isinstance(error, InvalidRequest)
+    return [one.field for one in error.violations]
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from searchmesh_search.content_store import ContentStore
 from searchmesh_search.deadline import Deadline
 from searchmesh_search.document_writer import DocumentWriter, NewDocument
 from searchmesh_search.documents import Documents
+from searchmesh_search.encoder_client import EncodedQuery
 from searchmesh_search.engine import Metric
 from searchmesh_search.journal import Journal
 from searchmesh_search.sweeper import InHand, Sweeper
@@ -23,7 +25,7 @@ from searchmesh_search.sweeper import InHand, Sweeper
 from .engines import started
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -77,9 +79,14 @@ class TinyModels:
             for one in contents
         ]
 
+    async def encode_query(
+        self, model: str, fingerprint: str, content: Content, deadline: Deadline
+    ) -> EncodedQuery:
+        return EncodedQuery(np.array([len(content.data), 1, 0, 0], np.float32), 0.0)
+
 
 class Patchable:
-    """An engine; a test may put a method of its own in the place of one of the engine's."""
+    """An engine; a test may put a function of its own around one of its methods."""
 
     def __init__(self, engine: MilvusEngine) -> None:
         self._engine = engine
@@ -87,14 +94,22 @@ class Patchable:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
+    def patch(self, method: str, around: Callable[..., Awaitable[Any]]) -> None:
+        """Let calls of a method go to `around`, which gets the method and then the arguments."""
+        setattr(self, method, functools.partial(around, getattr(self._engine, method)))
+
+    def restore(self, method: str) -> None:
+        """Undo `patch`."""
+        delattr(self, method)
+
     def fail_once(self, method: str, error: Exception) -> None:
         """Let the next call of a method fail, before it does anything."""
 
         async def fail(*_arguments: object, **_named: object) -> None:
-            delattr(self, method)
+            self.restore(method)
             raise error
 
-        setattr(self, method, fail)
+        self.patch(method, fail)
 
 
 @dataclass

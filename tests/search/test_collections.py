@@ -1,5 +1,8 @@
+from __future__ import annotations
+
 import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,11 +13,20 @@ from searchmesh_common.errors import (
     NotFound,
     Unavailable,
 )
-from searchmesh_search.collection_spec import CollectionSpec, VectorSpace
+from searchmesh_search.collection_spec import Collection, CollectionSpec, VectorSpace
 from searchmesh_search.content import Modality
 from searchmesh_search.engine import DeclaredField, FieldType, Index, Metric, VectorKind
 
 from .stack import MODEL, SPACE, document, open_stack, soon
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+    from typing import Any
+
+    from searchmesh_search.milvus_engine import MilvusEngine
+
+    from .stack import Patchable, Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -27,7 +39,7 @@ SPEC = CollectionSpec(
 )
 
 
-async def test_a_collection_is_as_it_was_defined(stack):
+async def test_a_collection_is_as_it_was_defined(stack: Stack) -> None:
     made = await stack.collections.create(SPEC, "", soon())
     assert made.spec == SPEC
     assert made.space == SPACE
@@ -38,14 +50,14 @@ async def test_a_collection_is_as_it_was_defined(stack):
     assert made.physical in await stack.engine.list_collections(5)
 
 
-async def test_a_model_lends_its_space_and_its_fingerprint_is_pinned(stack):
+async def test_a_model_lends_its_space_and_its_fingerprint_is_pinned(stack: Stack) -> None:
     made = await stack.collections.create(CollectionSpec("texts", model="tiny"), "", soon())
     assert (made.model, made.fingerprint) == ("tiny", "print-1")
     assert made.space == MODEL.space
     assert made.modality is Modality.TEXT
 
 
-async def test_an_unknown_model_makes_nothing(stack):
+async def test_an_unknown_model_makes_nothing(stack: Stack) -> None:
     with pytest.raises(NotFound, match="no model 'huge'"):
         await stack.collections.create(CollectionSpec("texts", model="huge"), "", soon())
     with pytest.raises(NotFound):
@@ -72,13 +84,15 @@ async def test_an_unknown_model_makes_nothing(stack):
         ({"fields": (DeclaredField("a", FieldType.BOOL),) * 2}, "collection.fields[1].name"),
     ],
 )
-async def test_a_faulty_definition_names_its_field(stack, changes, field):
+async def test_a_faulty_definition_names_its_field(
+    stack: Stack, changes: dict[str, Any], field: str
+) -> None:
     with pytest.raises(InvalidRequest) as caught:
         await stack.collections.create(replace(SPEC, **changes), "", soon())
     assert [one.field for one in caught.value.violations] == [field]
 
 
-async def test_what_the_engine_lacks_is_refused(stack):
+async def test_what_the_engine_lacks_is_refused(stack: Stack) -> None:
     for spec in (
         replace(SPEC, index=Index("HNSW")),
         replace(SPEC, vector_space=VectorSpace(40_000, Metric.COSINE)),
@@ -94,16 +108,16 @@ async def test_what_the_engine_lacks_is_refused(stack):
             await stack.collections.create(spec, "", soon())
 
 
-async def test_a_name_is_taken_once(stack):
+async def test_a_name_is_taken_once(stack: Stack) -> None:
     outcomes = await asyncio.gather(
         *(stack.collections.create(SPEC, "", soon()) for _ in range(5)), return_exceptions=True
     )
     assert sum(isinstance(one, AlreadyExists) for one in outcomes) == 4
-    made = [one.physical for one in outcomes if not isinstance(one, AlreadyExists)]
+    made = [one.physical for one in outcomes if isinstance(one, Collection)]
     assert made == [(await stack.collections.get("things", soon())).physical]
 
 
-async def test_a_repeated_request_answers_the_same_and_another_is_refused(stack):
+async def test_a_repeated_request_answers_the_same_and_another_is_refused(stack: Stack) -> None:
     outcomes = await asyncio.gather(
         *(stack.collections.create(SPEC, "r-1", soon()) for _ in range(3))
     )
@@ -114,14 +128,14 @@ async def test_a_repeated_request_answers_the_same_and_another_is_refused(stack)
         await stack.collections.create(SPEC, "r-2", soon())
 
 
-async def test_a_repeated_creation_after_the_deletion_says_so(stack):
+async def test_a_repeated_creation_after_the_deletion_says_so(stack: Stack) -> None:
     await stack.collections.create(SPEC, "r-1", soon())
     await stack.collections.delete("things", "", soon())
     with pytest.raises(NotFound, match="deleted since; use a new request_id"):
         await stack.collections.create(SPEC, "r-1", soon())
 
 
-async def test_a_deletion_frees_the_name_and_never_reuses_the_physical_one(stack):
+async def test_a_deletion_frees_the_name_and_never_reuses_the_physical_one(stack: Stack) -> None:
     first = await stack.collection()
     await stack.upsert(first, document("a"))
     await stack.collections.delete("things", "d-1", soon())
@@ -138,16 +152,17 @@ async def test_a_deletion_frees_the_name_and_never_reuses_the_physical_one(stack
     assert second.physical in held
 
 
-async def test_deleting_what_is_not_there_is_not_found(stack):
+async def test_deleting_what_is_not_there_is_not_found(stack: Stack) -> None:
     with pytest.raises(NotFound, match="no collection 'things'"):
         await stack.collections.delete("things", "d-1", soon())
 
 
-async def test_pages_hold_every_collection_once_by_name(stack):
+async def test_pages_hold_every_collection_once_by_name(stack: Stack) -> None:
     names = ["b", "a", "d", "c", "e"]
     for name in names:
         await stack.collection(name)
-    listed, token = [], ""
+    listed: list[str] = []
+    token = ""
     while True:
         page = await stack.collections.list_page(2, token, soon())
         listed += [one.name for one in page.collections]
@@ -159,7 +174,7 @@ async def test_pages_hold_every_collection_once_by_name(stack):
         await stack.collections.list_page(2, "bm9uc2Vuc2U=", soon())
 
 
-async def test_a_creation_that_the_engine_refuses_leaves_nothing(stack):
+async def test_a_creation_that_the_engine_refuses_leaves_nothing(stack: Stack) -> None:
     before = await stack.engine.list_collections(5)
     stack.engine.fail_once("create_collection", Unavailable("the engine is away"))
     with pytest.raises(Unavailable, match="engine is away"):
@@ -170,24 +185,26 @@ async def test_a_creation_that_the_engine_refuses_leaves_nothing(stack):
     assert (await stack.collections.list_page(10, "", soon())).collections == [made]
 
 
-async def test_a_creation_that_is_cancelled_leaves_nothing(stack):
+async def test_a_creation_that_is_cancelled_leaves_nothing(stack: Stack) -> None:
     entered = asyncio.Event()
 
-    async def hang(physical, schema, timeout):
+    async def hang(*_arguments: object) -> None:
         entered.set()
         await asyncio.sleep(60)
 
-    stack.engine.create_collection = hang
+    stack.engine.patch("create_collection", hang)
     creating = asyncio.create_task(stack.collections.create(SPEC, "", soon()))
     await entered.wait()
     creating.cancel()
     with pytest.raises(asyncio.CancelledError):
         await creating
-    del stack.engine.create_collection
+    stack.engine.restore("create_collection")
     assert await stack.collection()
 
 
-async def test_a_start_undoes_creations_and_finishes_deletions_that_were_begun(tmp_path, engine):
+async def test_a_start_undoes_creations_and_finishes_deletions_that_were_begun(
+    tmp_path: Path, engine: MilvusEngine
+) -> None:
     async with open_stack(tmp_path, engine) as stack:
         deleted = await stack.collection("deleted")
         await stack.upsert(deleted, *(document(str(n)) for n in range(20)))
@@ -209,15 +226,14 @@ async def test_a_start_undoes_creations_and_finishes_deletions_that_were_begun(t
         await stack.collection("things")
 
 
-async def hang_after(engine, method):
+async def hang_after(engine: Patchable, method: str) -> str:
     """Let a method of the engine do its work and then hang; returns its first argument."""
-    called = asyncio.get_running_loop().create_future()
-    work = getattr(engine, method)
+    called: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    async def work_and_hang(*arguments, **named):
-        await work(*arguments, **named)
+    async def work_and_hang(work: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
+        await work(*arguments)
         called.set_result(arguments[0])
         await asyncio.sleep(60)
 
-    setattr(engine, method, work_and_hang)
+    engine.patch(method, work_and_hang)
     return await called

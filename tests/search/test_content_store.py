@@ -1,7 +1,10 @@
+from __future__ import annotations
+
 import asyncio
 import errno
 import os
 import resource
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -14,20 +17,24 @@ from searchmesh_search.deadline import Deadline
 
 from .stack import soon
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
 
 @pytest.fixture
-async def store(tmp_path):
+async def store(tmp_path: Path) -> AsyncIterator[ContentStore]:
     store = ContentStore(tmp_path)
     await store.open()
     yield store
     await store.close()
 
 
-def packs(folder):
+def packs(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*/*{SUFFIX}"))
 
 
-async def test_what_was_put_is_got_in_any_order(store):
+async def test_what_was_put_is_got_in_any_order(store: ContentStore) -> None:
     payloads = [b"", b"one", b"\x00" * 100_000, "ünï".encode()]
     refs = await store.put(payloads, soon())
     assert await store.get(refs) == payloads
@@ -35,8 +42,10 @@ async def test_what_was_put_is_got_in_any_order(store):
     assert await store.put([], soon()) == []
 
 
-async def test_a_store_opened_anew_reads_the_packs_of_before_and_appends_to_its_own(tmp_path):
-    refs = []
+async def test_a_store_opened_anew_reads_the_packs_of_before_and_appends_to_its_own(
+    tmp_path: Path,
+) -> None:
+    refs: list[ContentRef] = []
     for payload in (b"first", b"second"):
         store = ContentStore(tmp_path)
         await store.open()
@@ -47,14 +56,16 @@ async def test_a_store_opened_anew_reads_the_packs_of_before_and_appends_to_its_
     assert len(packs(tmp_path)) == 2
 
 
-async def test_concurrent_puts_share_a_pack_and_keep_apart(store, tmp_path):
+async def test_concurrent_puts_share_a_pack_and_keep_apart(
+    store: ContentStore, tmp_path: Path
+) -> None:
     payloads = [[f"{n}-{part}".encode() for part in range(3)] for n in range(50)]
     refs = await asyncio.gather(*(store.put(one, soon()) for one in payloads))
     assert await asyncio.gather(*(store.get(one) for one in refs)) == payloads
     assert len(packs(tmp_path)) == 1
 
 
-async def test_a_large_pack_is_followed_by_another(tmp_path):
+async def test_a_large_pack_is_followed_by_another(tmp_path: Path) -> None:
     store = ContentStore(tmp_path, max_pack_bytes=1000, max_open_packs=2)
     await store.open()
     refs = [(await store.put([bytes([n]) * 600], soon()))[0] for n in range(10)]
@@ -66,13 +77,15 @@ async def test_a_large_pack_is_followed_by_another(tmp_path):
 
 
 @pytest.fixture
-async def damaged(store, tmp_path):
+async def damaged(store: ContentStore, tmp_path: Path) -> tuple[ContentRef, Path]:
     """A reference, and its pack's file, to be damaged before the first read."""
     (ref,) = await store.put([b"precious content"], soon())
     return ref, pack_path(tmp_path, ref.pack)
 
 
-async def test_a_flipped_bit_is_data_loss(store, damaged):
+async def test_a_flipped_bit_is_data_loss(
+    store: ContentStore, damaged: tuple[ContentRef, Path]
+) -> None:
     ref, path = damaged
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
@@ -81,7 +94,9 @@ async def test_a_flipped_bit_is_data_loss(store, damaged):
         await store.get([ref])
 
 
-async def test_a_cut_pack_is_data_loss(store, damaged):
+async def test_a_cut_pack_is_data_loss(
+    store: ContentStore, damaged: tuple[ContentRef, Path]
+) -> None:
     ref, path = damaged
     for size in (path.stat().st_size - 1, ref.offset + 3):
         os.truncate(path, size)
@@ -89,21 +104,25 @@ async def test_a_cut_pack_is_data_loss(store, damaged):
             await store.get([ref])
 
 
-async def test_a_missing_pack_is_data_loss(store, damaged):
+async def test_a_missing_pack_is_data_loss(
+    store: ContentStore, damaged: tuple[ContentRef, Path]
+) -> None:
     ref, path = damaged
     path.unlink()
     with pytest.raises(DataLoss, match="missing"):
         await store.get([ref])
 
 
-async def test_a_reference_to_nothing_is_data_loss_never_garbage(store, damaged):
+async def test_a_reference_to_nothing_is_data_loss_never_garbage(
+    store: ContentStore, damaged: tuple[ContentRef, Path]
+) -> None:
     ref, _ = damaged
     for offset, length in ((ref.offset + 1, ref.length), (ref.offset, ref.length - 1), (0, 4)):
         with pytest.raises(DataLoss):
             await store.get([ContentRef(ref.pack, offset, length)])
 
 
-async def test_a_full_disk_is_unavailable_and_heals(store, tmp_path):
+async def test_a_full_disk_is_unavailable_and_heals(store: ContentStore, tmp_path: Path) -> None:
     (before,) = await store.put([b"before"], soon())
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     # a file that may not grow: the nearest to a full disk that a test can have
@@ -118,7 +137,7 @@ async def test_a_full_disk_is_unavailable_and_heals(store, tmp_path):
     assert after.pack != before.pack
 
 
-async def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path):
+async def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     store = ContentStore(tmp_path / "file" / "content")
     with pytest.raises(Unavailable, match="content store"):
@@ -126,7 +145,7 @@ async def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path):
     await store.close()
 
 
-async def test_a_passed_deadline_stores_nothing(store, tmp_path):
+async def test_a_passed_deadline_stores_nothing(store: ContentStore, tmp_path: Path) -> None:
     with pytest.raises(DeadlineExceeded):
         await store.put([b"late"], Deadline.after(-1))
     assert packs(tmp_path) == []
@@ -134,8 +153,10 @@ async def test_a_passed_deadline_stores_nothing(store, tmp_path):
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(st.binary(max_size=300), max_size=5), max_size=8))
-def test_any_payloads_come_back(tmp_path_factory, groups):
-    async def round_trip():
+def test_any_payloads_come_back(
+    tmp_path_factory: pytest.TempPathFactory, groups: list[list[bytes]]
+) -> None:
+    async def round_trip() -> list[list[bytes]]:
         store = ContentStore(tmp_path_factory.mktemp("content"), max_pack_bytes=400)
         await store.open()
         refs = await asyncio.gather(*(store.put(group, soon()) for group in groups))

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import asyncio
 import os
 import signal
@@ -7,6 +9,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -23,25 +26,37 @@ from searchmesh_search.collection_spec import CollectionSpec, VectorSpace
 from searchmesh_search.content import Content, Modality
 from searchmesh_search.content_store import pack_path
 from searchmesh_search.deadline import Deadline
-from searchmesh_search.engine import DeclaredField, FieldType, Metric, VectorKind, row_key
+from searchmesh_search.engine import DeclaredField, FieldType, Metric, Row, VectorKind, row_key
 from searchmesh_search.journal import document_rows
 
 from .stack import SPACE, document, open_stack, soon
 
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from searchmesh_common.errors import ServiceError
+    from searchmesh_search.collection_spec import Collection
+    from searchmesh_search.document_writer import NewDocument
+
+    from .stack import Stack
+
+    Write = Callable[..., Awaitable[bytes]]
+    """`Engine.insert` or `Engine.delete`."""
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def stored(stack, collection, document_id):
+async def stored(stack: Stack, collection: Collection, document_id: str) -> bytes:
     return (await stack.documents.get(collection, document_id, soon())).stored
 
 
-async def rows(stack, collection):
+async def rows(stack: Stack, collection: Collection) -> int:
     """Rows in the engine after the sweeper has done its work."""
     await stack.sweeper.sweep(soon())
-    return await stack.engine.count_rows(collection.physical, 5)
+    return int(await stack.engine.count_rows(collection.physical, 5))
 
 
-async def generations(stack, collection):
+async def generations(stack: Stack, collection: Collection) -> dict[str, int]:
     """The current generation of each document, as the journal has it."""
     found = await stack.journal.read(
         lambda c: document_rows.page(c, collection.id, "", 1_000), soon()
@@ -49,11 +64,13 @@ async def generations(stack, collection):
     return {one.document_id: one.generation for one in found}
 
 
-async def errors(stack, collection, *documents):
+async def errors(
+    stack: Stack, collection: Collection, *documents: NewDocument | ServiceError
+) -> Sequence[ServiceError | None]:
     return (await stack.writer.upsert(collection, documents, soon())).errors
 
 
-async def test_a_document_is_read_back_as_given_and_replaced_by_id(stack):
+async def test_a_document_is_read_back_as_given_and_replaced_by_id(stack: Stack) -> None:
     things = await stack.collection()
     before = datetime.now(UTC)
     await stack.upsert(things, document("a", stored=b"one"), document("b"))
@@ -66,7 +83,7 @@ async def test_a_document_is_read_back_as_given_and_replaced_by_id(stack):
     assert await rows(stack, things) == 2
 
 
-async def test_what_is_not_there_is_not_found(stack):
+async def test_what_is_not_there_is_not_found(stack: Stack) -> None:
     things = await stack.collection()
     for read in (stack.documents.get, stack.documents.vector):
         with pytest.raises(NotFound, match="no document 'a' in collection 'things'") as caught:
@@ -74,13 +91,15 @@ async def test_what_is_not_there_is_not_found(stack):
         assert (caught.value.kind, caught.value.name) == ("document", "a")
 
 
-async def test_a_collection_touched_by_a_write_says_so(stack):
+async def test_a_collection_touched_by_a_write_says_so(stack: Stack) -> None:
     things = await stack.collection()
     await stack.upsert(things, document("a"))
     assert (await stack.collections.get("things", soon())).update_time > things.update_time
 
 
-async def test_a_deleted_document_is_gone_for_readers_at_once_and_then_from_the_engine(stack):
+async def test_a_deleted_document_is_gone_for_readers_at_once_and_then_from_the_engine(
+    stack: Stack,
+) -> None:
     things = await stack.collection()
     await stack.upsert(things, *(document(one) for one in "abc"))
     assert await stack.writer.delete(things, ["a", "c", "c", "nothing"], "", soon()) == 2
@@ -92,7 +111,7 @@ async def test_a_deleted_document_is_gone_for_readers_at_once_and_then_from_the_
     assert await stack.ids(things) == ["a", "b"]
 
 
-async def test_a_repeated_deletion_deletes_nothing_more(stack):
+async def test_a_repeated_deletion_deletes_nothing_more(stack: Stack) -> None:
     things = await stack.collection()
     await stack.upsert(things, document("a"), document("b"))
     assert await stack.writer.delete(things, ["a", "x"], "d-1", soon()) == 1
@@ -103,7 +122,9 @@ async def test_a_repeated_deletion_deletes_nothing_more(stack):
         await stack.writer.delete(things, ["b"], "d-1", soon())
 
 
-async def test_pages_go_by_the_bytes_of_ids_and_their_tokens_belong_to_one_list(stack):
+async def test_pages_go_by_the_bytes_of_ids_and_their_tokens_belong_to_one_list(
+    stack: Stack,
+) -> None:
     things = await stack.collection()
     ids = ["a", "B", "é", "😀", "ab", "a b", "10", "9"]
     await stack.upsert(things, *(document(one) for one in ids))
@@ -121,7 +142,7 @@ async def test_pages_go_by_the_bytes_of_ids_and_their_tokens_belong_to_one_list(
             await stack.documents.list_page(collection, 3, foreign, soon())
 
 
-async def test_a_page_ends_early_where_documents_are_large(stack):
+async def test_a_page_ends_early_where_documents_are_large(stack: Stack) -> None:
     things = await stack.collection()
     await stack.upsert(things, *(document(one, stored=bytes(5 << 20)) for one in "abc"))
     page = await stack.documents.list_page(things, 100, "", soon())
@@ -129,7 +150,7 @@ async def test_a_page_ends_early_where_documents_are_large(stack):
     assert await stack.ids(things) == ["a", "b", "c"]
 
 
-async def test_contents_are_encoded_where_no_vector_is_given(stack):
+async def test_contents_are_encoded_where_no_vector_is_given(stack: Stack) -> None:
     texts = await stack.collection("texts", model="tiny")
     assert await errors(
         stack,
@@ -141,7 +162,7 @@ async def test_contents_are_encoded_where_no_vector_is_given(stack):
     assert (await stack.documents.vector(texts, "given", soon())).tolist() == [0, 0, 1, 0]
 
 
-async def test_faulty_documents_fail_alone(stack):
+async def test_faulty_documents_fail_alone(stack: Stack) -> None:
     texts = await stack.collection("texts", model="tiny")
     own = NotFound("thing", "x", "found faulty before")
     found = await errors(
@@ -176,23 +197,26 @@ async def test_faulty_documents_fail_alone(stack):
     assert (await stack.documents.vector(texts, "fine", soon())).tolist() == [1, 0, 0, 0]
 
 
-async def test_when_all_fail_nothing_is_written(stack):
+async def test_when_all_fail_nothing_is_written(stack: Stack) -> None:
     things = await stack.collection()
     result = await stack.writer.upsert(things, [document("a", None)], soon())
-    assert result.errors[0].message == "documents[0].vector: required: the collection has no model"
+    (error,) = result.errors
+    assert error is not None
+    assert error.message == "documents[0].vector: required: the collection has no model"
     assert result.write_token == b""
 
 
-async def test_a_content_of_another_modality_fails_alone(stack):
+async def test_a_content_of_another_modality_fails_alone(stack: Stack) -> None:
     texts = await stack.collection("texts", model="tiny")
     picture = replace(document("a", None), content=Content(Modality.IMAGE, b"png"))
     (error,) = await errors(stack, texts, picture)
+    assert error is not None
     assert error.message == (
         "documents[0].content: is image, the collection's model tiny reads text"
     )
 
 
-async def test_binary_vectors_are_packed_bits(stack):
+async def test_binary_vectors_are_packed_bits(stack: Stack) -> None:
     space = VectorSpace(16, Metric.JACCARD, VectorKind.BINARY)
     bits = await stack.collections.create(CollectionSpec("bits", vector_space=space), "", soon())
     packed = replace(document("a"), vector=np.array([1, 255], np.uint8))
@@ -220,13 +244,14 @@ async def test_binary_vectors_are_packed_bits(stack):
         ({"title": "é" * 40_000}, "80000 bytes given, a declared string has at most 65535"),
     ],
 )
-async def test_faulty_attributes(stack, attributes, message):
+async def test_faulty_attributes(stack: Stack, attributes: dict[str, Any], message: str) -> None:
     things = await declared(stack)
     (error,) = await errors(stack, things, document("a", attributes=attributes))
+    assert error is not None
     assert message in error.message
 
 
-async def declared(stack):
+async def declared(stack: Stack) -> Collection:
     types = {
         "year": FieldType.INT64,
         "title": FieldType.STRING,
@@ -238,23 +263,25 @@ async def declared(stack):
     return await stack.collections.create(spec, "", soon())
 
 
-async def test_declared_attributes_reach_the_engine_typed_and_others_do_not(stack):
+async def test_declared_attributes_reach_the_engine_typed_and_others_do_not(stack: Stack) -> None:
     things = await declared(stack)
     given = {"year": 1999.0, "title": "t", "open": False, "other": [2.0**53 - 1, None, "x"]}
-    inserted = []
+    inserted: list[Row] = []
 
-    async def insert_and_tell(physical, rows, timeout):
+    async def insert_and_tell(
+        insert: Write, physical: str, rows: Sequence[Row], timeout: float
+    ) -> bytes:
         inserted.extend(rows)
         return await insert(physical, rows, timeout)
 
-    insert, stack.engine.insert = stack.engine.insert, insert_and_tell
+    stack.engine.patch("insert", insert_and_tell)
     await stack.upsert(things, document("a", attributes=given))
     (row,) = inserted
     assert row.fields == {"year": 1999, "title": "t", "ratio": None, "open": False}
     assert isinstance(row.fields["year"], int)
 
 
-async def test_only_current_generations_are_confirmed(stack):
+async def test_only_current_generations_are_confirmed(stack: Stack) -> None:
     things = await stack.collection()
     await stack.upsert(things, document("a", stored=b"old"), document("b"), document("c"))
     found = list((await generations(stack, things)).items())
@@ -272,7 +299,7 @@ async def test_only_current_generations_are_confirmed(stack):
     assert await stack.documents.stored([confirmed.contents[new]]) == [b"new"]
 
 
-async def test_many_documents_at_once(stack):
+async def test_many_documents_at_once(stack: Stack) -> None:
     things = await stack.collection()
     ids = [f"{n:05d}" for n in range(2_000)]
     await stack.upsert(things, *(document(one) for one in ids))
@@ -282,36 +309,36 @@ async def test_many_documents_at_once(stack):
     assert await rows(stack, things) == 500
 
 
-async def test_a_failed_write_is_never_seen_and_its_rows_are_dropped(stack):
+async def test_a_failed_write_is_never_seen_and_its_rows_are_dropped(stack: Stack) -> None:
     things = await stack.collection()
     await stack.upsert(things, document("a", stored=b"before"))
 
-    async def insert_and_fail(physical, some, timeout):
-        await insert(physical, some, timeout)
+    async def insert_and_fail(insert: Write, *given: Any) -> None:
+        await insert(*given)
         raise Unavailable("the engine fell over after the rows were in")
 
-    insert, stack.engine.insert = stack.engine.insert, insert_and_fail
+    stack.engine.patch("insert", insert_and_fail)
     with pytest.raises(Unavailable, match="fell over"):
         await stack.writer.upsert(things, [document("a"), document("b")], soon())
-    stack.engine.insert = insert
+    stack.engine.restore("insert")
     assert await stored(stack, things, "a") == b"before"
     assert await stack.ids(things) == ["a"]
     assert await stack.engine.count_rows(things.physical, 5) == 3
     assert await rows(stack, things) == 1
 
 
-async def test_the_last_write_begun_wins_whichever_ends_last(stack):
+async def test_the_last_write_begun_wins_whichever_ends_last(stack: Stack) -> None:
     things = await stack.collection()
     await stack.upsert(things, document("a", stored=b"zero"))
     first_is_in, go_on = asyncio.Event(), asyncio.Event()
 
-    async def insert_slowly(physical, some, timeout):
-        stack.engine.insert = insert
+    async def insert_slowly(insert: Write, *given: Any) -> bytes:
+        stack.engine.restore("insert")
         first_is_in.set()
         await go_on.wait()
-        return await insert(physical, some, timeout)
+        return await insert(*given)
 
-    insert, stack.engine.insert = stack.engine.insert, insert_slowly
+    stack.engine.patch("insert", insert_slowly)
     first = asyncio.create_task(stack.upsert(things, document("a", stored=b"first")))
     await first_is_in.wait()
     await stack.upsert(things, document("a", stored=b"second"))
@@ -324,16 +351,16 @@ async def test_the_last_write_begun_wins_whichever_ends_last(stack):
     assert await rows(stack, things) == 1
 
 
-async def test_a_collection_deleted_during_a_write_takes_no_document(stack):
+async def test_a_collection_deleted_during_a_write_takes_no_document(stack: Stack) -> None:
     things = await stack.collection()
     first_is_in, go_on = asyncio.Event(), asyncio.Event()
 
-    async def insert_slowly(physical, some, timeout):
+    async def insert_slowly(insert: Write, *given: Any) -> bytes:
         first_is_in.set()
         await go_on.wait()
-        return await insert(physical, some, timeout)
+        return await insert(*given)
 
-    insert, stack.engine.insert = stack.engine.insert, insert_slowly
+    stack.engine.patch("insert", insert_slowly)
     writing = asyncio.create_task(stack.upsert(things, document("a")))
     await first_is_in.wait()
     await stack.collections.delete("things", "", soon())
@@ -351,21 +378,20 @@ async def test_a_collection_deleted_during_a_write_takes_no_document(stack):
     assert things.physical not in await stack.engine.list_collections(5)
 
 
-async def test_a_deadline_that_passes_in_the_engine_is_told_in_time(stack):
+async def test_a_deadline_that_passes_in_the_engine_is_told_in_time(stack: Stack) -> None:
     things = await stack.collection()
 
-    async def time_out(physical, some, timeout):
+    async def time_out(_insert: Write, _physical: str, _rows: object, timeout: float) -> None:
         await asyncio.sleep(timeout)
         raise DeadlineExceeded("the engine took too long")
 
-    insert, stack.engine.insert = stack.engine.insert, time_out
+    stack.engine.patch("insert", time_out)
     with pytest.raises(DeadlineExceeded):
         await stack.writer.upsert(things, [document("a")], Deadline.after(0.2))
-    stack.engine.insert = insert
     assert await stack.ids(things) == []
 
 
-async def test_a_damaged_content_is_data_loss(stack, tmp_path):
+async def test_a_damaged_content_is_data_loss(stack: Stack, tmp_path: Path) -> None:
     things = await stack.collection()
     await stack.upsert(things, document("a", stored=b"precious"))
     read = await stack.journal.read(lambda c: document_rows.find(c, things.id, ["a"]), soon())
@@ -376,7 +402,9 @@ async def test_a_damaged_content_is_data_loss(stack, tmp_path):
         await stored(stack, things, "a")
 
 
-async def test_the_sweeper_runs_by_itself_when_woken_and_outlives_an_engine_that_is_away(stack):
+async def test_the_sweeper_runs_by_itself_when_woken_and_outlives_an_engine_that_is_away(
+    stack: Stack,
+) -> None:
     things = await stack.collection()
     await stack.upsert(things, document("a"))
     stack.sweeper._interval_seconds = 0.02
@@ -384,13 +412,13 @@ async def test_the_sweeper_runs_by_itself_when_woken_and_outlives_an_engine_that
 
     faults = [Unavailable("away")]
 
-    async def delete_and_tell(physical, keys, timeout):
+    async def delete_and_tell(delete: Write, *given: Any) -> None:
         if faults:
             raise faults.pop()
-        await delete(physical, keys, timeout)
+        await delete(*given)
         dropped.set()
 
-    delete, stack.engine.delete = stack.engine.delete, delete_and_tell
+    stack.engine.patch("delete", delete_and_tell)
     sweeping = asyncio.create_task(stack.sweeper.run())
     await stack.writer.delete(things, ["a"], "", soon())
     await asyncio.wait_for(dropped.wait(), 60)
@@ -400,10 +428,10 @@ async def test_the_sweeper_runs_by_itself_when_woken_and_outlives_an_engine_that
         await sweeping
 
 
-async def test_concurrent_writers_of_the_same_ids_leave_one_of_each(stack):
+async def test_concurrent_writers_of_the_same_ids_leave_one_of_each(stack: Stack) -> None:
     things = await stack.collection()
 
-    async def write(number):
+    async def write(number: int) -> None:
         if number % 5 == 4:
             await stack.writer.delete(things, ["a"], "", soon())
         else:
@@ -421,6 +449,7 @@ async def test_concurrent_writers_of_the_same_ids_leave_one_of_each(stack):
 VICTIM = """
 import asyncio, sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from {package}.stack import document, open_stack
 
 async def main():
@@ -437,7 +466,9 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("acknowledged", [1, 7, 23])
-async def test_a_kill_in_the_middle_of_writes_loses_nothing_acknowledged(tmp_path, acknowledged):
+async def test_a_kill_in_the_middle_of_writes_loses_nothing_acknowledged(
+    tmp_path: Path, acknowledged: int
+) -> None:
     last = await asyncio.to_thread(kill_after, tmp_path, acknowledged)
     async with open_stack(tmp_path) as stack:
         things = await stack.collections.get("things", soon())
@@ -454,7 +485,7 @@ async def test_a_kill_in_the_middle_of_writes_loses_nothing_acknowledged(tmp_pat
         assert left == 0
 
 
-def kill_after(folder, acknowledged):
+def kill_after(folder: Path, acknowledged: int) -> int:
     """Run writes in another process, kill it, and return the last one it was told is done."""
     package = __package__
     root = Path(__file__).parents[package.count(".") + 1]
@@ -465,6 +496,7 @@ def kill_after(folder, acknowledged):
         stdout=subprocess.PIPE,
         text=True,
     )
+    assert victim.stdout is not None
     with victim:
         last = -1
         while last < acknowledged:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from searchmesh_search.engine import EngineHit
+    from searchmesh_search.engine import CollectionSchema, EngineHit
 
 FIELDS = (
     DeclaredField("in", FieldType.STRING),
@@ -114,10 +114,10 @@ class TestCollections:
         ],
     )
     async def test_what_the_engine_lacks_is_refused(
-        self, engine: MilvusEngine, described: object, lacking: str
+        self, engine: MilvusEngine, described: CollectionSchema, lacking: str
     ) -> None:
         with pytest.raises(FailedPrecondition, match=lacking) as caught:
-            await engine.create_collection("one", described, SOON)  # type: ignore[arg-type]
+            await engine.create_collection("one", described, SOON)
         assert caught.value.reason == "ENGINE_LACKS"
         assert await engine.list_collections(SOON) == []
 
@@ -268,7 +268,12 @@ class TestRows:
 
     async def test_fields_of_every_type_and_none(self, engine: MilvusEngine) -> None:
         await engine.create_collection("one", schema(fields=FIELDS), SOON)
-        full = {"in": 'it\'s "é" \\', "vector": -(2**63), "price": 1e308, "sold": True}
+        full: dict[str, Any] = {
+            "in": 'it\'s "é" \\',
+            "vector": -(2**63),
+            "price": 1e308,
+            "sold": True,
+        }
         await engine.insert(
             "one",
             [row("full", vectors(1)[0], **full), row("empty", vectors(1)[0], price=None)],
@@ -287,7 +292,7 @@ class TestRows:
         ],
     )
     async def test_a_value_that_does_not_fit_is_refused(
-        self, engine: MilvusEngine, fields: dict[str, object], message: str
+        self, engine: MilvusEngine, fields: dict[str, Any], message: str
     ) -> None:
         await engine.create_collection("one", schema(fields=FIELDS), SOON)
         with pytest.raises(InvalidRequest, match=message):

@@ -1,6 +1,10 @@
+from __future__ import annotations
+
 import asyncio
+import os
 import sqlite3
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -22,45 +26,52 @@ from searchmesh_search.journal import Journal, tables
 
 from .stack import soon
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+    from typing import Any
 
-def url(folder):
+    from sqlalchemy import Connection
+
+
+def url(folder: Path) -> str:
     return f"sqlite:///{folder}/journal.db"
 
 
 @pytest.fixture
-async def journal(tmp_path):
+async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
     journal = Journal(url(tmp_path))
     await journal.open()
     yield journal
     await journal.close()
 
 
-def add_counter(connection):
+def add_counter(connection: Connection) -> None:
     connection.execute(text("CREATE TABLE counter (value INTEGER)"))
     connection.execute(text("INSERT INTO counter VALUES (0)"))
 
 
-def read_counter(connection):
-    return connection.execute(text("SELECT value FROM counter")).scalar_one()
+def read_counter(connection: Connection) -> int:
+    return int(connection.execute(text("SELECT value FROM counter")).scalar_one())
 
 
-def increment(connection):
+def increment(connection: Connection) -> int:
     value = read_counter(connection)
     connection.execute(text("UPDATE counter SET value = :value"), {"value": value + 1})
     return value + 1
 
 
-async def test_concurrent_increments_are_never_lost(journal):
+async def test_concurrent_increments_are_never_lost(journal: Journal) -> None:
     await journal.write(add_counter, soon())
     seen = await asyncio.gather(*(journal.write(increment, soon()) for _ in range(160)))
     assert sorted(seen) == list(range(1, 161))
     assert await journal.read(read_counter, soon()) == 160
 
 
-async def test_a_failed_operation_undoes_itself_alone(journal):
+async def test_a_failed_operation_undoes_itself_alone(journal: Journal) -> None:
     await journal.write(add_counter, soon())
 
-    def increment_and_fail(connection):
+    def increment_and_fail(connection: Connection) -> None:
         increment(connection)
         raise NotFound("thing", "x", "no x")
 
@@ -72,22 +83,24 @@ async def test_a_failed_operation_undoes_itself_alone(journal):
     assert await journal.read(read_counter, soon()) == 10
 
 
-async def test_a_faulty_statement_is_told_as_it_is_and_heals(journal):
+async def test_a_faulty_statement_is_told_as_it_is_and_heals(journal: Journal) -> None:
     with pytest.raises(DBAPIError, match="no such table"):
         await journal.write(lambda c: c.execute(text("SELECT 1 FROM nowhere")), soon())
     await journal.ping(soon())
 
 
-async def test_reads_cannot_write(journal):
+async def test_reads_cannot_write(journal: Journal) -> None:
     with pytest.raises(Unavailable, match="read-only"):
         await journal.read(add_counter, soon())
 
 
-async def test_a_write_waits_no_longer_than_its_deadline_and_is_then_left_out(journal):
+async def test_a_write_waits_no_longer_than_its_deadline_and_is_then_left_out(
+    journal: Journal,
+) -> None:
     await journal.write(add_counter, soon())
     release, entered = threading.Event(), threading.Event()
 
-    def block(connection):
+    def block(connection: Connection) -> None:
         entered.set()
         release.wait(20)
 
@@ -101,19 +114,19 @@ async def test_a_write_waits_no_longer_than_its_deadline_and_is_then_left_out(jo
     assert await journal.read(read_counter, soon()) == 0
 
 
-async def test_a_deadline_that_has_passed_starts_nothing(journal):
+async def test_a_deadline_that_has_passed_starts_nothing(journal: Journal) -> None:
     with pytest.raises(DeadlineExceeded):
         await journal.write(add_counter, Deadline.after(0))
     with pytest.raises(DeadlineExceeded):
         await journal.read(read_counter, Deadline.after(0))
 
 
-async def test_a_full_queue_is_overload(tmp_path):
+async def test_a_full_queue_is_overload(tmp_path: Path) -> None:
     journal = Journal(url(tmp_path), max_waiting=1)
     await journal.open()
     release, entered = threading.Event(), threading.Event()
 
-    def block(connection):
+    def block(connection: Connection) -> None:
         entered.set()
         release.wait(20)
 
@@ -129,7 +142,9 @@ async def test_a_full_queue_is_overload(tmp_path):
     await journal.close()
 
 
-async def test_a_locked_journal_is_unavailable_until_it_is_free(journal, tmp_path):
+async def test_a_locked_journal_is_unavailable_until_it_is_free(
+    journal: Journal, tmp_path: Path
+) -> None:
     other = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(Unavailable, match="locked by another program"):
@@ -139,8 +154,8 @@ async def test_a_locked_journal_is_unavailable_until_it_is_free(journal, tmp_pat
     await journal.ping(soon())
 
 
-async def test_a_full_disk_is_unavailable_and_heals(journal):
-    def fill(connection):
+async def test_a_full_disk_is_unavailable_and_heals(journal: Journal) -> None:
+    def fill(connection: Connection) -> None:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
         connection.execute(text("CREATE TABLE large (value BLOB)"))
@@ -152,15 +167,15 @@ async def test_a_full_disk_is_unavailable_and_heals(journal):
     await journal.write(add_counter, soon())
 
 
-async def test_a_read_only_journal_is_unavailable(journal):
+async def test_a_read_only_journal_is_unavailable(journal: Journal) -> None:
     await journal.write(lambda c: c.exec_driver_sql("PRAGMA query_only = ON"), soon())
     with pytest.raises(Unavailable, match="read-only"):
         await journal.write(add_counter, soon())
     await journal.write(add_counter, soon())
 
 
-async def test_writes_are_on_disk_when_acknowledged(journal):
-    def durability(connection):
+async def test_writes_are_on_disk_when_acknowledged(journal: Journal) -> None:
+    def durability(connection: Connection) -> tuple[str, int]:
         return (
             connection.exec_driver_sql("PRAGMA journal_mode").scalar_one(),
             connection.exec_driver_sql("PRAGMA synchronous").scalar_one(),
@@ -169,23 +184,23 @@ async def test_writes_are_on_disk_when_acknowledged(journal):
     assert await journal.write(durability, soon()) == ("wal", 2)
 
 
-async def test_a_second_process_is_refused(journal, tmp_path):
+async def test_a_second_process_is_refused(journal: Journal, tmp_path: Path) -> None:
     second = Journal(url(tmp_path))
     with pytest.raises(FailedPrecondition, match="another search service uses"):
         await second.open()
     await second.close()
 
 
-async def test_closing_folds_the_log_into_the_file(tmp_path):
+async def test_closing_folds_the_log_into_the_file(tmp_path: Path) -> None:
     journal = Journal(url(tmp_path))
     await journal.open()
     await journal.write(add_counter, soon())
     assert await journal.read(read_counter, soon()) == 0
     await journal.close()
-    assert {one.name for one in tmp_path.iterdir()} == {"journal.db", "journal.db.lock"}
+    assert set(os.listdir(tmp_path)) == {"journal.db", "journal.db.lock"}  # noqa: PTH208
 
 
-async def test_a_closed_journal_opens_again_and_refuses_in_between(tmp_path):
+async def test_a_closed_journal_opens_again_and_refuses_in_between(tmp_path: Path) -> None:
     for _ in range(2):
         journal = Journal(url(tmp_path))
         await journal.open()
@@ -195,15 +210,15 @@ async def test_a_closed_journal_opens_again_and_refuses_in_between(tmp_path):
             await journal.write(add_counter, soon())
 
 
-async def test_migrations_make_what_the_tables_say(journal):
-    def differences(connection):
+async def test_migrations_make_what_the_tables_say(journal: Journal) -> None:
+    def differences(connection: Connection) -> Any:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         return compare_metadata(context, tables.metadata)
 
     assert await journal.read(differences, soon()) == []
 
 
-async def test_a_journal_of_a_newer_version_is_refused(tmp_path):
+async def test_a_journal_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     journal = Journal(url(tmp_path))
     await journal.open()
     await journal.write(
@@ -217,7 +232,7 @@ async def test_a_journal_of_a_newer_version_is_refused(tmp_path):
     await newer.close()
 
 
-async def test_a_file_that_is_no_journal_is_refused(tmp_path):
+async def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
     (tmp_path / "journal.db").write_bytes(b"something else entirely" * 1000)
     journal = Journal(url(tmp_path))
     with pytest.raises(DataLoss, match="not a database"):
@@ -226,6 +241,6 @@ async def test_a_file_that_is_no_journal_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("given", ["postgresql://host/db", "sqlite://", "nonsense"])
-def test_only_a_file_is_supported(given):
+def test_only_a_file_is_supported(given: str) -> None:
     with pytest.raises(Unsupported, match="sqlite:///"):
         Journal(given)

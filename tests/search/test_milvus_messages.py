@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from searchmesh_search import milvus_messages as messages
 from searchmesh_search.engine import Metric
-from searchmesh_search.milvus_stubs import schema
+from searchmesh_search.milvus_stubs import milvus, schema
 
 
 @given(st.text(st.one_of(st.sampled_from("%'\"\\2572C#"), st.characters())))
@@ -52,6 +52,6 @@ def test_scores_are_higher_for_the_better(metric: Metric, given_score: float, sc
         scores=[given_score],
         topks=[1],
     )
-    ((hit,),) = messages.hits_of(messages.milvus.SearchResults(results=results), metric, 1)
+    ((hit,),) = messages.hits_of(milvus.SearchResults(results=results), metric, 1)
     assert (hit.document_id, hit.generation, hit.segment) == ("it's#2", 1, 0)
     assert hit.score == pytest.approx(score, rel=1e-6)

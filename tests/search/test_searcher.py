@@ -1,3 +1,7 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
@@ -5,22 +9,32 @@ from searchmesh_search.searcher import SPARE_ROWS, Searcher, SearchQuery
 
 from .stack import document, soon
 
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Any
+
+    from searchmesh_search.searcher import SearchResult
+
+    from .stack import Stack
+
+    Search = Callable[..., Awaitable[Any]]
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-def query(**changes):
+def query(**changes: Any) -> SearchQuery:
     return SearchQuery("things", vector=np.array([1, 0, 0, 0], np.float32), **changes)
 
 
-def searcher(stack):
-    return Searcher(stack.collections, stack.documents, stack.engine, stack.models)
+def searcher(stack: Stack) -> Searcher:
+    return Searcher(stack.collections, stack.documents, stack.engine, stack.models.encode_query)
 
 
-def ids(result):
+def ids(result: SearchResult) -> list[str]:
     return [hit.document_id for hit in result.hits]
 
 
-async def test_rows_that_were_replaced_cost_no_hit(stack):
+async def test_rows_that_were_replaced_cost_no_hit(stack: Stack) -> None:
     """The engine still holds more old rows than were asked for: it is asked for more."""
     things = await stack.collection()
     many = [f"{number:03d}" for number in range(4 * SPARE_ROWS)]
@@ -34,35 +48,39 @@ async def test_rows_that_were_replaced_cost_no_hit(stack):
     ]
 
 
-async def test_a_document_replaced_during_the_search_is_still_found(stack):
+async def test_a_document_replaced_during_the_search_is_still_found(stack: Stack) -> None:
     things = await stack.collection()
     await stack.upsert(things, document("always", [1, 0, 0, 0]))
 
-    async def search_and_replace(*arguments, **named):
-        found = await search(*arguments, **named)
-        stack.engine.search = search
+    async def search_and_replace(search: Search, *given: Any, **named: Any) -> Any:
+        found = await search(*given, **named)
+        stack.engine.restore("search")
         await stack.upsert(things, document("always", [2, 0, 0, 0]))
         return found
 
-    search, stack.engine.search = stack.engine.search, search_and_replace
+    stack.engine.patch("search", search_and_replace)
     result = await searcher(stack).search(query(), soon())
     assert [(hit.document_id, hit.score) for hit in result.hits] == [("always", 2)]
 
 
-async def test_a_document_that_is_replaced_all_the_time_does_not_hold_the_search(stack):
+async def test_a_document_that_is_replaced_all_the_time_does_not_hold_the_search(
+    stack: Stack,
+) -> None:
     things = await stack.collection()
     await stack.upsert(things, document("restless"), document("calm"))
 
-    async def search_and_replace(*arguments, **named):
-        found = await search(*arguments, **named)
+    async def search_and_replace(search: Search, *given: Any, **named: Any) -> Any:
+        found = await search(*given, **named)
         await stack.upsert(things, document("restless"))
         return found
 
-    search, stack.engine.search = stack.engine.search, search_and_replace
+    stack.engine.patch("search", search_and_replace)
     assert ids(await searcher(stack).search(query(), soon())) == ["calm"]
 
 
-async def test_deleted_documents_are_not_found_before_the_engine_has_dropped_them(stack):
+async def test_deleted_documents_are_not_found_before_the_engine_has_dropped_them(
+    stack: Stack,
+) -> None:
     things = await stack.collection()
     await stack.upsert(things, *(document(one) for one in "abc"))
     await stack.writer.delete(things, ["a", "b"], "", soon())

@@ -1,9 +1,12 @@
 """What callers see when parts of the service are away, and after a restart."""
 
+from __future__ import annotations
+
 import asyncio
 import sqlite3
 import time
 import urllib.request
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import psutil
@@ -22,6 +25,12 @@ from searchmesh_common.ports import StartError
 
 from .mesh import address_of, floats, refused, running_encoder, running_search
 
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from .mesh import Mesh
+
 SERVICES = [
     f"searchmesh.search.v1.{name}"
     for name in ("CollectionService", "DocumentService", "SearchService")
@@ -30,9 +39,9 @@ NOBODY = "127.0.0.1:1"
 """An address where no encoder is."""
 
 
-async def until_serving(mesh, name, *, wanted=True):
+async def until_serving(mesh: Mesh, name: str, *, wanted: bool = True) -> None:
     """Wait for a change of health, as a balancer does that watches."""
-    stub = health_pb2_grpc.HealthStub(mesh.channel)
+    stub: Any = health_pb2_grpc.HealthStub(mesh.channel)
     watch = stub.Watch(health_pb2.HealthCheckRequest(service=name), timeout=60)
     async for answer in watch:
         if (answer.status == health_pb2.HealthCheckResponse.SERVING) == wanted:
@@ -41,21 +50,26 @@ async def until_serving(mesh, name, *, wanted=True):
     raise AssertionError(f"{name} did not change")
 
 
-def search(mesh, timeout=10, **query):
+def search(
+    mesh: Mesh, timeout: float = 10, **query: Any
+) -> Awaitable[search_service_pb2.SearchResponse]:
     request = search_service_pb2.SearchRequest(collection="things", **query)
-    return mesh.search.Search(request, timeout=timeout)
+    call: Awaitable[search_service_pb2.SearchResponse] = mesh.search.Search(
+        request, timeout=timeout
+    )
+    return call
 
 
-async def ids(mesh, **query):
+async def ids(mesh: Mesh, **query: Any) -> list[str]:
     return [hit.id for hit in (await search(mesh, **query)).hits]
 
 
-async def count(mesh):
+async def count(mesh: Mesh) -> int:
     request = document_service_pb2.CountDocumentsRequest(collection="things")
-    return (await mesh.documents.CountDocuments(request, timeout=10)).count
+    return int((await mesh.documents.CountDocuments(request, timeout=10)).count)
 
 
-async def test_everything_is_there_after_a_restart(tmp_path):
+async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     async with running_search(tmp_path, NOBODY) as mesh:
         made = await mesh.create("things")
         documents = [Document(id=str(n), vector=floats(n, 1, 0, 0)) for n in range(10)]
@@ -72,7 +86,9 @@ async def test_everything_is_there_after_a_restart(tmp_path):
         assert await count(mesh) == 10
 
 
-async def test_without_the_encoder_vectors_and_ids_still_find_and_texts_are_unavailable(tmp_path):
+async def test_without_the_encoder_vectors_and_ids_still_find_and_texts_are_unavailable(
+    tmp_path: Path,
+) -> None:
     async with running_search(tmp_path / "search", NOBODY) as mesh:
         for name in ("", *SERVICES):
             await until_serving(mesh, name)
@@ -89,7 +105,7 @@ async def test_without_the_encoder_vectors_and_ids_still_find_and_texts_are_unav
         assert time.monotonic() - started < 4
 
 
-async def test_an_encoder_that_comes_back_is_used_again(tmp_path):
+async def test_an_encoder_that_comes_back_is_used_again(tmp_path: Path) -> None:
     async with running_encoder(tmp_path / "encoder") as encoder:
         address = address_of(encoder)
         async with running_search(tmp_path / "search", address) as mesh:
@@ -103,7 +119,7 @@ async def test_an_encoder_that_comes_back_is_used_again(tmp_path):
                 assert await healed(lambda: ids(mesh, text="alpha")) == ["a"]
 
 
-async def healed(call, within_seconds=60):
+async def healed(call: Callable[[], Awaitable[list[str]]], within_seconds: float = 60) -> list[str]:
     """The answer of a call once what it needs is back; until then it must be UNAVAILABLE."""
     async with asyncio.timeout(within_seconds):
         while True:
@@ -115,7 +131,7 @@ async def healed(call, within_seconds=60):
             await asyncio.sleep(0.05)
 
 
-async def test_a_model_with_another_fingerprint_is_refused(tmp_path):
+async def test_a_model_with_another_fingerprint_is_refused(tmp_path: Path) -> None:
     async with running_encoder(tmp_path / "one") as encoder:
         address = address_of(encoder)
         async with running_search(tmp_path / "search", address) as mesh:
@@ -134,7 +150,7 @@ async def test_a_model_with_another_fingerprint_is_refused(tmp_path):
         assert await count(mesh) == 1
 
 
-async def test_a_locked_journal_is_unavailable_and_heals(tmp_path):
+async def test_a_locked_journal_is_unavailable_and_heals(tmp_path: Path) -> None:
     async with running_search(tmp_path, NOBODY) as mesh:
         await mesh.create("things")
         other = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
@@ -150,7 +166,7 @@ async def test_a_locked_journal_is_unavailable_and_heals(tmp_path):
         assert await count(mesh) == 1
 
 
-async def test_an_engine_that_is_killed_is_unavailable_and_heals(tmp_path):
+async def test_an_engine_that_is_killed_is_unavailable_and_heals(tmp_path: Path) -> None:
     async with running_search(tmp_path, NOBODY) as mesh:
         await mesh.create("things")
         await mesh.upsert("things", Document(id="a", vector=floats(1, 0, 0, 0)))
@@ -164,7 +180,9 @@ async def test_an_engine_that_is_killed_is_unavailable_and_heals(tmp_path):
         assert await ids(mesh, vector=floats(1, 0, 0, 0)) == ["b", "a"]
 
 
-async def test_an_engine_that_stands_still_is_told_within_the_deadline_and_heals(tmp_path):
+async def test_an_engine_that_stands_still_is_told_within_the_deadline_and_heals(
+    tmp_path: Path,
+) -> None:
     async with running_search(tmp_path, NOBODY) as mesh:
         await mesh.create("things")
         await mesh.upsert("things", Document(id="a", vector=floats(1, 0, 0, 0)))
@@ -183,12 +201,12 @@ async def test_an_engine_that_stands_still_is_told_within_the_deadline_and_heals
         assert await healed(lambda: ids(mesh, vector=floats(1, 0, 0, 0))) == ["a"]
 
 
-def engines():
+def engines() -> list[psutil.Process]:
     """Processes of embedded engines that this one has started."""
     return [one for one in psutil.Process().children() if "milvus" in one.name()]
 
 
-async def test_metrics_are_served(tmp_path):
+async def test_metrics_are_served(tmp_path: Path) -> None:
     async with running_search(tmp_path, NOBODY) as mesh:
         await mesh.create("things")
         await mesh.upsert("things", Document(id="a", vector=floats(1, 0, 0, 0)), Document(id="b"))
@@ -205,13 +223,13 @@ async def test_metrics_are_served(tmp_path):
         assert line in text
 
 
-async def test_settings_that_do_not_fit_together_stop_the_start(tmp_path):
+async def test_settings_that_do_not_fit_together_stop_the_start(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="need encoder_tls"):
         async with running_search(tmp_path, NOBODY, encoder_ca=tmp_path / "ca.pem"):
             pass
 
 
-async def test_a_second_service_on_the_same_folder_is_refused(tmp_path):
+async def test_a_second_service_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     async with running_search(tmp_path, NOBODY):
         with pytest.raises(FailedPrecondition, match="another search service"):
             async with running_search(tmp_path, NOBODY):

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest
@@ -6,14 +8,14 @@ from searchmesh_common.settings import SettingsError, help_text, load
 from searchmesh_search.settings import PREFIX, SearchSettings
 
 
-def test_everything_lives_under_the_home_folder_unless_told_otherwise(tmp_path):
+def test_everything_lives_under_the_home_folder_unless_told_otherwise(tmp_path: Path) -> None:
     settings = load(SearchSettings, PREFIX, {"SEARCHMESH_HOME": str(tmp_path)})
     assert settings.engine_uri == str(tmp_path / "engine" / "milvus.db")
     assert settings.journal_url == f"sqlite:///{tmp_path}/journal.db"
     assert settings.contents_folder == tmp_path / "contents"
 
 
-def test_each_part_can_live_elsewhere():
+def test_each_part_can_live_elsewhere() -> None:
     settings = load(
         SearchSettings,
         PREFIX,
@@ -28,24 +30,24 @@ def test_each_part_can_live_elsewhere():
     assert settings.contents_folder == Path("/data/contents")
 
 
-def test_a_relative_home_gives_an_absolute_journal():
+def test_a_relative_home_gives_an_absolute_journal() -> None:
     settings = load(SearchSettings, PREFIX, {"SEARCHMESH_HOME": "state"})
     assert settings.journal_url == f"sqlite:///{Path.cwd()}/state/journal.db"
 
 
-def test_the_defaults_are_those_of_the_design():
+def test_the_defaults_are_those_of_the_design() -> None:
     settings = SearchSettings()
     assert settings.listen == "127.0.0.1:50052"
     assert settings.metrics_listen == "127.0.0.1:9102"
     assert settings.encoder == "127.0.0.1:50051"
 
 
-def test_a_bad_value_names_its_variable():
+def test_a_bad_value_names_its_variable() -> None:
     with pytest.raises(SettingsError, match="SEARCH_HEALTH_INTERVAL_SECONDS='no'"):
         load(SearchSettings, PREFIX, {"SEARCH_HEALTH_INTERVAL_SECONDS": "no"})
 
 
-def test_help_names_every_variable():
+def test_help_names_every_variable() -> None:
     text = help_text(SearchSettings, PREFIX)
     for name in ("SEARCHMESH_HOME", "SEARCH_ENCODER", "SEARCH_ENGINE", "SEARCH_JOURNAL"):
         assert f"{name} " in text
