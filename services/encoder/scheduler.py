@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -34,6 +35,9 @@ _NEAR_SHARE = 0.25
 """Items share a batch up to the larger of these differences in length, the share being that of the
 longer one: a run's fixed cost is that of some 16 tokens, so more padding costs more than it saves.
 """
+
+_FORGET_SECONDS = 0.1
+"""Least time between two looks through a full queue, each of which takes about a millisecond."""
 
 _RETRY_SECONDS = (0.1, 30.0)
 _RATE_SMOOTHING = 0.1
@@ -69,6 +73,7 @@ class Scheduler:
         self._changed = threading.Condition()
         self._lanes: dict[Lane, deque[_Waiting]] = {lane: deque() for lane in Lane}
         self._waiting_tokens = 0
+        self._forgot = -math.inf
         self._tokens_per_second = 1000.0 * workers
         self._closed = False
         self._workers = [
@@ -105,13 +110,30 @@ class Scheduler:
         waiting = [_Waiting(item, loop.create_future()) for item in items]
         tokens = sum(item.length for item in items)
         with self._changed:
-            if self._waiting_tokens and self._waiting_tokens + tokens > self._queue_tokens:
-                raise self._overloaded()
+            if not self._has_room(tokens):
+                self._forget_cancelled()
+                if not self._has_room(tokens):
+                    raise self._overloaded()
             self._waiting_tokens += tokens
             for one in waiting:
                 self._lanes[one.item.lane].append(one)
             self._changed.notify(len(waiting))
         return [one.future for one in waiting]
+
+    def _has_room(self, tokens: int) -> bool:
+        return not self._waiting_tokens or self._waiting_tokens + tokens <= self._queue_tokens
+
+    def _forget_cancelled(self) -> None:
+        """Give the room back that is held for callers who went away, every now and then."""
+        now = time.monotonic()
+        if now < self._forgot + _FORGET_SECONDS:
+            return
+        self._forgot = now
+        for lane in self._lanes.values():
+            alive = [one for one in lane if not one.future.cancelled()]
+            lane.clear()
+            lane.extend(alive)
+        self._waiting_tokens = sum(one.item.length for lane in self._lanes.values() for one in lane)
 
     def _overloaded(self) -> Overloaded:
         shortest, longest = _RETRY_SECONDS
@@ -144,7 +166,9 @@ class Scheduler:
         behind = [
             one
             for one, _ in zip(lane, range(_ENOUGH_LOOKED_AT), strict=False)
-            if one.item.runner is oldest.item.runner and _is_near(one.item, oldest.item)
+            if not one.future.cancelled()
+            and one.item.runner is oldest.item.runner
+            and _is_near(one.item, oldest.item)
         ]
         behind.sort(key=lambda one: abs(one.item.length - oldest.item.length))
         batch = [oldest]
@@ -173,22 +197,25 @@ class Scheduler:
         runner = batch[0].item.runner
         try:
             values = runner.run([one.item.payload for one in batch])
+            seconds = time.monotonic() - started
+            answers = [
+                value
+                if isinstance(value, ServiceError)
+                else Done(value, started - one.since, seconds)
+                for one, value in zip(batch, values, strict=True)
+            ]
         except Exception as error:  # noqa: BLE001 - a worker outlives whatever a batch meets
             self._isolate(batch, error)
             return
-        seconds = time.monotonic() - started
         self._report(batch, started, seconds)
-        answers = [
-            value if isinstance(value, ServiceError) else Done(value, started - one.since, seconds)
-            for one, value in zip(batch, values, strict=True)
-        ]
         self._answer(batch, answers)
 
     def _isolate(self, batch: list[_Waiting], error: Exception) -> None:
         """Find the item that made a batch fail by computing each alone."""
         if len(batch) > 1:
             for one in batch:
-                self._compute([one])
+                if not self._has_gone(one):
+                    self._compute([one])
             return
         _log.error("an item failed", exc_info=error, extra=fields(model=batch[0].item.runner.name))
         known = error if isinstance(error, ServiceError) else None

@@ -192,6 +192,28 @@ async def test_a_full_queue_refuses_all_or_none_and_says_when_to_come_back() -> 
         assert await values(futures) == [2, 8]
 
 
+async def test_callers_who_went_away_hold_no_room() -> None:
+    async with serving(queue_tokens=10) as served:
+        async with served.busy_worker():
+            gone, kept = served.submit(served.item(1, length=6), served.item(2, length=4))
+            gone.cancel()
+            (fits,) = served.submit(served.item(3, length=6))
+            assert served.scheduler.waiting_tokens == 10
+            with pytest.raises(Overloaded):
+                served.submit(served.item(4))
+        assert await values([kept, fits]) == [4, 6]
+        assert served.scheduler.waiting_tokens == 0
+
+
+async def test_callers_who_went_away_take_no_part_of_a_batch() -> None:
+    async with serving() as served:
+        async with served.busy_worker():
+            _, gone, kept = served.submit(*(served.item(one, length=40) for one in (1, 2, 3)))
+            gone.cancel()
+        await kept
+        assert served.runner.batches == [[0], [1, 3]]
+
+
 async def test_an_empty_queue_takes_any_request() -> None:
     async with serving(queue_tokens=10) as served:
         assert await values(served.submit(served.item(1, length=5000))) == [2]
@@ -207,6 +229,33 @@ async def test_a_bad_item_fails_alone() -> None:
         with pytest.raises(InvalidRequest, match="own"):
             await own
         assert await values(served.submit(served.item(5))) == [10]
+
+
+async def test_who_went_away_while_a_batch_failed_is_not_computed_alone() -> None:
+    async with serving() as served:
+        failing = Recorder()
+        failing.hold()
+        async with served.busy_worker():
+            bad, gone = served.submit(*(served.item(one, runner=failing) for one in ("bad", 2)))
+        await failing.wait_entered()
+        gone.cancel()
+        failing.release()
+        with pytest.raises(Internal):
+            await bad
+        await served.submit(served.item(3))[0]
+        assert failing.batches == [["bad", 2], ["bad"]]
+
+
+async def test_a_runner_that_loses_an_answer_ends_no_worker() -> None:
+    class Forgetful(Recorder):
+        def run(self, payloads: Sequence[Any]) -> list[Any]:
+            return super().run(payloads)[1:]
+
+    async with serving() as served:
+        (lost,) = served.submit(served.item(1, runner=Forgetful()))
+        with pytest.raises(Internal, match="could not compute"):
+            await asyncio.wait_for(lost, 5)
+        assert await values(served.submit(served.item(2))) == [4]
 
 
 async def test_nothing_to_do_is_no_fault() -> None:
