@@ -69,6 +69,7 @@ class ModelRegistry:
         self._load = load
         self._on_change = on_change
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self._ended = False
         self._loading: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> ModelRegistry:
@@ -80,6 +81,8 @@ class ModelRegistry:
         return self
 
     async def __aexit__(self, *_raised: object) -> None:
+        """End what is being downloaded; it goes on at the next start."""
+        self._ended = True
         if self._loading:
             self._loading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -123,11 +126,13 @@ class ModelRegistry:
         started = time.perf_counter()
 
         def progress(done: int, total: int | None) -> None:
+            if self._ended:
+                raise Unavailable("the encoder is stopping")
             of = f" of {total // _MEGABYTE}" if total else ""
             model.message = f"downloading: {done // _MEGABYTE}{of} MB"
 
         def load() -> TextModel:
-            model.message = "being loaded"
+            model.state, model.message = State.LOADING, "being loaded"
             return self._load(model.card, progress)
 
         try:

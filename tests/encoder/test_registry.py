@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -122,6 +123,42 @@ async def test_tries_again_what_was_away(tiny: TextModel) -> None:
         await changes.until("tiny", State.READY)
         assert ("tiny", State.FAILED) in changes.seen
         assert models.ready("tiny") is tiny
+
+
+async def test_says_that_it_tries_again(tiny: TextModel) -> None:
+    attempts = iter([Unavailable("broke off", retry_after_seconds=0.01), None])
+    trying, go_on = threading.Event(), threading.Event()
+
+    def load(*_: object) -> TextModel:
+        if error := next(attempts):
+            raise error
+        trying.set()
+        assert go_on.wait(10)
+        return tiny
+
+    async with registry(tiny, load, Changes()) as models:
+        assert await asyncio.to_thread(trying.wait, 10)
+        with pytest.raises(Unavailable, match="tiny is loading: being loaded"):
+            models.ready("tiny")
+        go_on.set()
+
+
+async def test_ends_what_is_being_downloaded(tiny: TextModel) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def load(_card: object, progress: Progress) -> TextModel:
+        try:
+            for done in range(1_000_000):
+                progress(done, None)
+                begun.set()
+                time.sleep(0.001)
+        finally:
+            ended.set()
+        return tiny
+
+    async with registry(tiny, load, Changes()):
+        assert await asyncio.to_thread(begun.wait, 10)
+    assert await asyncio.to_thread(ended.wait, 10)
 
 
 async def test_ends_while_it_waits_to_try_again(tiny: TextModel) -> None:

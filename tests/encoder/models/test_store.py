@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import resource
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from searchmesh_common.errors import FailedPrecondition
+from searchmesh_common.errors import FailedPrecondition, Unavailable
 from searchmesh_encoder.models.card import read_card
 from searchmesh_encoder.models.fingerprint import fingerprint
 from searchmesh_encoder.models.store import ModelStore
 from tests.encoder.conftest import ignore_progress
+from tests.encoder.models.file_server import serving
 from tests.models import bert_weights, sha256, write_text_model
 
 if TYPE_CHECKING:
@@ -50,6 +53,31 @@ def test_builds_again_what_is_damaged(tmp_path: Path, damaged: str, content: byt
         "model.onnx",
         "tokenizer.json",
     ]
+
+
+def test_who_builds_at_the_same_time_shares_one_build(tmp_path: Path) -> None:
+    weights = write_text_model(tmp_path / "cards").with_name("tiny.safetensors")
+    with serving(weights.read_bytes()) as server:
+        source = {"url": server.url, "sha256": sha256(weights)}
+        card = write_text_model(tmp_path / "cards", weights=source)
+        with ThreadPoolExecutor(4) as threads:
+            built = list(threads.map(build, [tmp_path / "models"] * 4, [card] * 4))
+        assert server.starts == [0]
+    assert len(set(built)) == 1
+
+
+def test_a_full_disk_is_worth_another_attempt_and_leaves_no_part(tmp_path: Path) -> None:
+    card = write_text_model(tmp_path / "cards")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+    try:
+        with pytest.raises(Unavailable, match="tiny cannot be built") as caught:
+            build(tmp_path / "models", card)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.retry_after_seconds > 1
+    assert not list((tmp_path / "models").rglob("*.part"))
+    assert build(tmp_path / "models", card).graph.exists()
 
 
 def refusal(tmp_path: Path, weights: dict[str, np.ndarray] | bytes) -> FailedPrecondition:
