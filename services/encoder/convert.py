@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from searchmesh.encoder.v1 import encoder_service_pb2 as pb
 from searchmesh.type.v1 import content_pb2, segment_pb2, vector_pb2
-from searchmesh_common import call_context
+from searchmesh_common import call_context, page_tokens
 from searchmesh_common.errors import InvalidRequest, ServiceError, Unsupported
 from searchmesh_common.status import to_proto
 from searchmesh_encoder.content import Content
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from searchmesh_encoder.registry import KnownModel
 
 _DEFAULT_PAGE_SIZE = 100
+_MODELS_SCOPE = ("models",)
 
 _CONTENT_FIELDS = {
     "text": Modality.TEXT,
@@ -111,22 +112,16 @@ def model(known: KnownModel) -> pb.Model:
 def model_page(
     request: pb.ListModelsRequest, models: Sequence[KnownModel]
 ) -> pb.ListModelsResponse:
-    """One page of models, which come by name; a page's token is the name of its last model.
-
-    Raises InvalidRequest for any other token.
-    """
-    names = [one.card.name for one in models]
-    if request.page_token and request.page_token not in names:
-        raise InvalidRequest.of(
-            "page_token",
-            "not a token of this list; pass next_page_token of the page before unchanged, "
-            "or leave it empty",
-        )
-    start = names.index(request.page_token) + 1 if request.page_token else 0
-    end = start + (request.page_size or _DEFAULT_PAGE_SIZE)
+    """One page of models, which come by name. Raises InvalidRequest for a token of another list."""
+    last = page_tokens.decode(_MODELS_SCOPE, request.page_token)
+    rest = [one for one in models if one.card.name > last]
+    size = request.page_size or _DEFAULT_PAGE_SIZE
+    page = rest[:size]
     return pb.ListModelsResponse(
-        models=[model(one) for one in models[start:end]],
-        next_page_token=names[end - 1] if end < len(names) else "",
+        models=[model(one) for one in page],
+        next_page_token=page_tokens.encode(_MODELS_SCOPE, page[-1].card.name)
+        if len(rest) > size
+        else "",
     )
 
 

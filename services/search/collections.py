@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
+from searchmesh_common import page_tokens
 from searchmesh_common.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound
-from searchmesh_search import page_tokens
 from searchmesh_search.collection_spec import Collection, CollectionSpec, ModelInfo
 from searchmesh_search.deadline import Deadline
 from searchmesh_search.journal import Journal, collection_rows, request_rows

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from searchmesh_common import page_tokens
 from searchmesh_common.errors import NotFound, Unavailable
-from searchmesh_search import page_tokens
 from searchmesh_search.engine import Engine, row_key
 from searchmesh_search.journal import Journal, collection_rows, document_rows
 
