@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from searchmesh_encoder.encoder import Embedding, Encoded
+    from searchmesh_encoder.encoder import Encoded
     from searchmesh_encoder.registry import KnownModel
 
 _DEFAULT_PAGE_SIZE = 100
@@ -72,12 +72,10 @@ def encode_call(request: pb.EncodeRequest) -> EncodeCall:
 
 def encode_response(request: pb.EncodeRequest, encoded: Encoded) -> pb.EncodeResponse:
     """The answer to a request, its vectors in the form that the request asks for."""
-    pack = _PACKERS[request.vector_format]
-    return pb.EncodeResponse(
+    response = pb.EncodeResponse(
         model=encoded.model.name,
         fingerprint=encoded.model.fingerprint,
         dimension=encoded.model.card.dimension,
-        embeddings=[_embedding(one, pack) for one in encoded.embeddings],
         timing=pb.Timing(
             preprocess_ms=encoded.preprocess_seconds * 1000,
             queue_ms=encoded.queue_seconds * 1000,
@@ -85,6 +83,16 @@ def encode_response(request: pb.EncodeRequest, encoded: Encoded) -> pb.EncodeRes
             total_ms=encoded.total_seconds * 1000,
         ),
     )
+    write = _WRITERS[request.vector_format]
+    for one in encoded.embeddings:
+        answer = response.embeddings.add(
+            tokens=one.tokens, original_tokens=one.original_tokens, truncated=one.truncated
+        )
+        if isinstance(one.outcome, ServiceError):
+            answer.error.CopyFrom(to_proto(one.outcome))
+        else:
+            write(answer.vector, one.outcome)
+    return response
 
 
 def model(known: KnownModel) -> pb.Model:
@@ -142,36 +150,37 @@ def _check_vector_format(vector_format: int) -> None:
         )
 
 
-def _embedding(
-    embedding: Embedding, pack: Callable[[np.ndarray], vector_pb2.Vector]
-) -> pb.Embedding:
-    answer = pb.Embedding(
-        tokens=embedding.tokens,
-        original_tokens=embedding.original_tokens,
-        truncated=embedding.truncated,
-    )
-    if isinstance(embedding.outcome, ServiceError):
-        answer.error.CopyFrom(to_proto(embedding.outcome))
-    else:
-        answer.vector.CopyFrom(pack(embedding.outcome))
-    return answer
+def _write_float32(vector: vector_pb2.Vector, components: np.ndarray) -> None:
+    vector.float32_le = components.astype("<f4", copy=False).tobytes()
 
 
-def _float32(vector: np.ndarray) -> vector_pb2.Vector:
-    return vector_pb2.Vector(float32_le=vector.astype("<f4").tobytes())
+def _write_float16(vector: vector_pb2.Vector, components: np.ndarray) -> None:
+    vector.float16_le = components.astype("<f2").tobytes()
 
 
-def _float16(vector: np.ndarray) -> vector_pb2.Vector:
-    return vector_pb2.Vector(float16_le=vector.astype("<f2").tobytes())
+def _write_floats(vector: vector_pb2.Vector, components: np.ndarray) -> None:
+    # a packed field is its tag, its length and the bytes of float32_le; filling it number by number
+    # would keep the event loop for 5 ms at 256 vectors of 384
+    packed = components.astype("<f4", copy=False).tobytes()
+    vector.floats.MergeFromString(_FLOATS_TAG + _varint(len(packed)) + packed)
 
 
-def _floats(vector: np.ndarray) -> vector_pb2.Vector:
-    return vector_pb2.Vector(floats=vector_pb2.FloatList(values=vector.tolist()))
+def _varint(value: int) -> bytes:
+    """A number as protobuf writes it: seven bits a byte, the lowest first."""
+    written = bytearray()
+    while value > 0x7F:
+        written.append(value & 0x7F | 0x80)
+        value >>= 7
+    written.append(value)
+    return bytes(written)
 
 
-_PACKERS: dict[int, Callable[[np.ndarray], vector_pb2.Vector]] = {
-    vector_pb2.VECTOR_FORMAT_UNSPECIFIED: _float32,
-    vector_pb2.VECTOR_FORMAT_FLOAT32_LE: _float32,
-    vector_pb2.VECTOR_FORMAT_FLOAT16_LE: _float16,
-    vector_pb2.VECTOR_FORMAT_FLOATS: _floats,
+_LENGTH_DELIMITED = 2
+_FLOATS_TAG = _varint(vector_pb2.FloatList.VALUES_FIELD_NUMBER << 3 | _LENGTH_DELIMITED)
+
+_WRITERS: dict[int, Callable[[vector_pb2.Vector, np.ndarray], None]] = {
+    vector_pb2.VECTOR_FORMAT_UNSPECIFIED: _write_float32,
+    vector_pb2.VECTOR_FORMAT_FLOAT32_LE: _write_float32,
+    vector_pb2.VECTOR_FORMAT_FLOAT16_LE: _write_float16,
+    vector_pb2.VECTOR_FORMAT_FLOATS: _write_floats,
 }
