@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from searchmesh_common.health import Health
+    from searchmesh_common.heartbeat import Heartbeat
 
 _PROBE_THREADS = 2
 _PROBE_MOST_CALLS = 64
@@ -76,8 +77,9 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
 
 
 class _ProbeServicer(health_pb2_grpc.HealthServicer):
-    def __init__(self, health: Health) -> None:
+    def __init__(self, health: Health, heartbeat: Heartbeat) -> None:
         self._health = health
+        self._heartbeat = heartbeat
 
     def Check(
         self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
@@ -85,7 +87,7 @@ class _ProbeServicer(health_pb2_grpc.HealthServicer):
         serving = self._health.serving(request.service)
         if serving is None:
             context.abort(grpc.StatusCode.NOT_FOUND, f"no such name: {request.service!r}")
-        return _response(serving)
+        return _response(serving and not self._heartbeat.stalled)
 
     def Watch(self, _request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext) -> None:
         # a watcher would keep one of the few threads for itself
@@ -95,10 +97,11 @@ class _ProbeServicer(health_pb2_grpc.HealthServicer):
 class ProbeServer:
     """Answers health checks in the clear from threads of its own, whatever the event loop is doing.
 
-    Probes of kubelet speak no TLS and carry no token.
+    While the event loop is stalled every name is NOT_SERVING, so that a liveness probe restarts a
+    process that hangs. Probes of kubelet speak no TLS and carry no token.
     """
 
-    def __init__(self, health: Health, address: str) -> None:
+    def __init__(self, health: Health, heartbeat: Heartbeat, address: str) -> None:
         """Bind host:port and serve. Raises StartError where it cannot be bound."""
         self._threads = ThreadPoolExecutor(_PROBE_THREADS, thread_name_prefix="health")
         self._server = grpc.server(
@@ -106,7 +109,9 @@ class ProbeServer:
             maximum_concurrent_rpcs=_PROBE_MOST_CALLS,
             options=(("grpc.so_reuseport", 0),),
         )
-        health_pb2_grpc.add_HealthServicer_to_server(_ProbeServicer(health), self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(
+            _ProbeServicer(health, heartbeat), self._server
+        )
         self.port = add_port(self._server, address)
         """The port that is bound, also where 0 was asked for."""
         self._server.start()

@@ -32,6 +32,7 @@ from searchmesh_common.channels import SERVER_MIN_PING_SECONDS
 from searchmesh_common.contract import Contract
 from searchmesh_common.health import PROCESS, Health
 from searchmesh_common.health_service import HealthServicer, ProbeServer
+from searchmesh_common.heartbeat import Heartbeat
 from searchmesh_common.interceptors import CallInterceptor
 from searchmesh_common.logs import fields
 from searchmesh_common.metrics import CallMetrics, MetricsServer
@@ -148,7 +149,9 @@ class Server:
             resources.push_async_callback(asyncio.to_thread, metrics.close)
             metrics_port = metrics.port
         if self._settings.health_listen:
-            probes = ProbeServer(self.health, self._settings.health_listen)
+            heartbeat = Heartbeat(self._settings.stall_seconds)
+            await resources.enter_async_context(heartbeat.beating())
+            probes = ProbeServer(self.health, heartbeat, self._settings.health_listen)
             resources.push_async_callback(asyncio.to_thread, probes.close)
             health_port = probes.port
         await resources.enter_async_context(self.health.checking())

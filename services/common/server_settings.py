@@ -43,6 +43,10 @@ class ServerSettings:
     """Address that serves grpc.health.v1 alone, without TLS and on a thread of its own, for probes.
     Empty: not served."""
 
+    stall_seconds: float = field(default=30.0, metadata=setting(minimum=0.1, maximum=3600))
+    """Time without a turn of the event loop, in seconds, after which the health port answers
+    NOT_SERVING: a liveness probe then restarts a process that hangs."""
+
     tls_certificate: Path | None = None
     """PEM file with the server's certificate and its chain. With it gRPC is served over TLS
     only."""

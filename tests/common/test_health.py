@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -124,6 +125,21 @@ async def test_answers_while_the_event_loop_is_blocked(echo: Echo) -> None:
     while prober.is_alive() and time.monotonic() < blocked_until:
         time.sleep(0.01)  # noqa: ASYNC251 - the loop is blocked on purpose
     assert answers == [SERVING]
+
+
+async def test_an_event_loop_that_hangs_serves_nothing_and_may_recover(contract: Contract) -> None:
+    server, _ = build(contract, quick_settings(stall_seconds=0.1))
+    async with server:
+        port = server.ports.health
+
+        def until(status: int) -> None:
+            deadline = time.monotonic() + 10
+            while probe(port, "") != status or probe(port, SERVICE) != status:
+                assert time.monotonic() < deadline
+
+        with ThreadPoolExecutor(1) as prober:
+            prober.submit(until, NOT_SERVING).result()  # the loop hangs meanwhile
+        await asyncio.to_thread(until, SERVING)
 
 
 async def test_the_probe_port_answers_by_name(echo: Echo) -> None:
