@@ -14,6 +14,7 @@ and closes one for good when it is large or a write to it failed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import struct
 import uuid
@@ -97,6 +98,7 @@ class ContentStore:
     def _make_folder(self) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            _sync_folder(self._folder.parent)
             _sync_folder(self._folder)
         except OSError as error:
             raise _unavailable(error) from error
@@ -123,9 +125,11 @@ class ContentStore:
         return self._current
 
     def _retire_current(self) -> None:
-        if self._current is not None:
-            self._current.close()
-            self._current = None
+        pack, self._current = self._current, None
+        if pack is not None:
+            # a disk that failed a write may fail this too; what counts was synced before
+            with contextlib.suppress(OSError):
+                pack.close()
 
     def _read(self, ref: ContentRef) -> bytes:
         where = f"content store: record at {ref.offset} of pack {ref.pack}"

@@ -137,6 +137,16 @@ async def test_a_full_disk_is_unavailable_and_heals(store: ContentStore, tmp_pat
     assert after.pack != before.pack
 
 
+async def test_a_pack_that_cannot_even_be_closed_is_left_behind(store: ContentStore) -> None:
+    await store.put([b"before"], soon())
+    assert store._current is not None
+    os.close(store._current._descriptor)
+    with pytest.raises(Unavailable, match=os.strerror(errno.EBADF)):
+        await store.put([b"lost"], soon())
+    refs = await store.put([b"after"], soon())
+    assert await store.get(refs) == [b"after"]
+
+
 async def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     store = ContentStore(tmp_path / "file" / "content")
