@@ -6,11 +6,12 @@ import sqlite3
 import threading
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from searchmesh_common.errors import (
     DataLoss,
@@ -87,6 +88,24 @@ async def test_a_faulty_statement_is_told_as_it_is_and_heals(journal: Journal) -
     with pytest.raises(DBAPIError, match="no such table"):
         await journal.write(lambda c: c.execute(text("SELECT 1 FROM nowhere")), soon())
     await journal.ping(soon())
+
+
+async def test_a_broken_constraint_is_its_own_operations_fault(journal: Journal) -> None:
+    await journal.write(add_counter, soon())
+    await journal.write(
+        lambda c: c.execute(text("CREATE UNIQUE INDEX u ON counter (value)")), soon()
+    )
+
+    def insert_twice(connection: Connection) -> None:
+        increment(connection)
+        connection.execute(text("INSERT INTO counter SELECT value FROM counter"))
+
+    outcomes = await asyncio.gather(
+        *(journal.write(insert_twice if n == 5 else increment, soon()) for n in range(10)),
+        return_exceptions=True,
+    )
+    assert [isinstance(one, IntegrityError) for one in outcomes] == [n == 5 for n in range(10)]
+    assert await journal.read(read_counter, soon()) == 9
 
 
 async def test_reads_cannot_write(journal: Journal) -> None:
@@ -188,7 +207,6 @@ async def test_a_second_process_is_refused(journal: Journal, tmp_path: Path) -> 
     second = Journal(url(tmp_path))
     with pytest.raises(FailedPrecondition, match="another search service uses"):
         await second.open()
-    await second.close()
 
 
 async def test_closing_folds_the_log_into_the_file(tmp_path: Path) -> None:
@@ -229,15 +247,15 @@ async def test_a_journal_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FailedPrecondition, match="schema 9999, which a newer version") as caught:
         await newer.open()
     assert caught.value.reason == "JOURNAL_TOO_NEW"
-    await newer.close()
 
 
 async def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
     (tmp_path / "journal.db").write_bytes(b"something else entirely" * 1000)
     journal = Journal(url(tmp_path))
+    before = psutil.Process().num_fds()
     with pytest.raises(DataLoss, match="not a database"):
         await journal.open()
-    await journal.close()
+    assert psutil.Process().num_fds() == before
 
 
 @pytest.mark.parametrize("given", ["postgresql://host/db", "sqlite://", "nonsense"])

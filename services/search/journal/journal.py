@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from searchmesh_common.errors import DeadlineExceeded, Overloaded
 from searchmesh_search.group_thread import GroupThread, Job
@@ -54,7 +54,11 @@ class Journal:
         Raises FailedPrecondition when another process has the journal or a newer version wrote it,
         Unavailable when it cannot be written, DataLoss when it is damaged.
         """
-        await asyncio.to_thread(self._open)
+        try:
+            await asyncio.to_thread(self._open)
+        except BaseException:
+            await self.close()
+            raise
         self._write_thread.start()
 
     async def close(self) -> None:
@@ -98,11 +102,7 @@ class Journal:
         try:
             migrate(self._writer)
         except DBAPIError as error:
-            self._lock.release()
             raise sqlite.translate(error) from error
-        except BaseException:
-            self._lock.release()
-            raise
 
     def _read_now(self, operation: Callable[[Connection], Result]) -> Result:
         try:
@@ -114,8 +114,8 @@ class Journal:
     def _commit_group(self, group: Sequence[Job[Operation, Any]]) -> None:
         """One transaction for the whole group, a savepoint for each operation.
 
-        A database error condemns the group: the transaction may be gone already, so nothing of it
-        is kept.
+        A database error, unless it is a broken constraint, condemns the group: the transaction may
+        be gone already, so nothing of it is kept.
         """
         settled: list[Callable[[], None]] = []
         try:
@@ -139,10 +139,10 @@ def _attempt(connection: Connection, job: Job[Operation, Any]) -> Callable[[], N
     try:
         with connection.begin_nested():
             result = job.item(connection)
-    except DBAPIError:
-        raise
-    except Exception as error:  # noqa: BLE001 - belongs to the operation's owner
-        failure = error
+    except Exception as error:
+        if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError):
+            raise
+        failure = error  # belongs to the operation's owner
         return lambda: job.future.set_exception(failure)
     return lambda: job.future.set_result(result)
 

@@ -118,6 +118,7 @@ class ProcessLock:
         self._descriptor = descriptor
 
     def release(self) -> None:
+        """Let others have it. Releasing what is not held is no error."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
