@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from searchmesh_common.errors import FieldViolation, InvalidRequest
 from searchmesh_search.content import Modality
 from searchmesh_search.engine import (
+    BINARY_METRICS,
     CollectionSchema,
     DeclaredField,
     FieldType,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_BINARY_METRICS = frozenset({Metric.JACCARD, Metric.HAMMING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class CollectionSpec:
                     f"{space.dimension} given; at least 1, and a multiple of 8 for a binary space",
                 )
             )
-        if (space.metric in _BINARY_METRICS) != (space.kind is VectorKind.BINARY):
+        if (space.metric in BINARY_METRICS) != (space.kind is VectorKind.BINARY):
             faults.append(
                 FieldViolation(
                     "collection.vector_space.metric",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
 from searchmesh_common import page_tokens
-from searchmesh_common.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound
+from searchmesh_common.errors import Aborted, AlreadyExists, NotFound
 from searchmesh_search.collection_spec import Collection, CollectionSpec, ModelInfo
 from searchmesh_search.deadline import Deadline
 from searchmesh_search.journal import Journal, collection_rows, request_rows
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from searchmesh_search.engine import Capabilities, CollectionSchema, Engine
+    from searchmesh_search.engine import Engine
     from searchmesh_search.sweeper import InHand, Sweeper
 
 CREATE = "CreateCollection"
@@ -114,7 +114,7 @@ class Collections:
         space = spec.vector_space if model is None else model.space
         assert space is not None
         schema = spec.schema(space)
-        require_capabilities(self._engine.capabilities, schema)
+        self._engine.capabilities.require(schema)
         new = spec.row(f"c_{uuid.uuid4().hex}", model, space)
         self._in_hand.creations.add(new.physical)
         try:
@@ -138,17 +138,6 @@ class Collections:
             )
         finally:
             self._sweeper.wake()
-
-
-def require_capabilities(engine: Capabilities, schema: CollectionSchema) -> None:
-    """Raises FailedPrecondition for what the engine would refuse or, worse, get wrong."""
-    lacks = engine.lacks(schema)
-    if lacks:
-        raise FailedPrecondition(
-            "ENGINE_LACKS",
-            f"the engine {engine.name} {engine.version} does not have {', '.join(lacks)}",
-            {"engine": engine.name},
-        )
 
 
 def _created_before(
@@ -179,6 +168,8 @@ def _created_before(
 def _finish_creation(
     connection: Connection, collection_id: int, spec: CollectionSpec, request_id: str
 ) -> Collection:
+    # another name may have been made by the same request_id meanwhile
+    request_rows.recall(connection, CREATE, request_id, spec.digest())
     if not collection_rows.make_ready(connection, collection_id):
         raise Aborted(f"collection {spec.name!r} was taken back while it was made; try again")
     request_rows.remember(connection, CREATE, request_id, spec.digest(), str(collection_id))

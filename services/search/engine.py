@@ -11,6 +11,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from searchmesh_common.errors import FailedPrecondition
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -134,7 +136,19 @@ class Capabilities:
     max_dimension: int
     binary_indexes: frozenset[str] = frozenset({"FLAT"})
 
-    def lacks(self, schema: CollectionSchema) -> list[str]:
+    def require(self, schema: CollectionSchema) -> None:
+        """Raises FailedPrecondition, reason ENGINE_LACKS, for what the engine would refuse or,
+        worse, get wrong.
+        """
+        lacks = self._lacks(schema)
+        if lacks:
+            raise FailedPrecondition(
+                "ENGINE_LACKS",
+                f"the engine {self.name} {self.version} does not have {', '.join(lacks)}",
+                {"engine": self.name},
+            )
+
+    def _lacks(self, schema: CollectionSchema) -> list[str]:
         """What a collection needs and the engine does not have, in words."""
         binary = schema.kind is VectorKind.BINARY
         indexes = self.binary_indexes if binary else self.indexes
@@ -188,6 +202,9 @@ class Engine(Protocol):
 
     async def drop_collection(self, physical: str, timeout: float) -> None:
         """Drop a collection. Dropping one that is missing is no error."""
+
+    async def has_collection(self, physical: str, timeout: float) -> bool:
+        """Whether a collection is there; never answered from memory."""
 
     async def list_collections(self, timeout: float) -> list[str]:
         """Names of the physical collections there are."""

@@ -19,7 +19,6 @@ from searchmesh_common.channels import Credentials, Target, aio_channel
 from searchmesh_common.errors import (
     AlreadyExists,
     DeadlineExceeded,
-    FailedPrecondition,
     InvalidRequest,
     NotFound,
     ServiceError,
@@ -141,7 +140,7 @@ class MilvusEngine:
     async def create_collection(
         self, physical: str, schema: CollectionSchema, timeout: float
     ) -> None:
-        self._require(schema)
+        self.capabilities.require(schema)
         deadline = await self._begin(timeout)
         await self._alone(lambda until: self._create(physical, schema, until), deadline)
         await self._load(physical, deadline)
@@ -152,6 +151,11 @@ class MilvusEngine:
         request = milvus.DropCollectionRequest(collection_name=physical)
         with contextlib.suppress(NotFound):
             await self._write("DropCollection", request, deadline, physical)
+
+    async def has_collection(self, physical: str, timeout: float) -> bool:
+        deadline = await self._begin(timeout)
+        request = milvus.HasCollectionRequest(collection_name=physical)
+        return bool((await self._call("HasCollection", request, deadline, physical)).value)
 
     async def list_collections(self, timeout: float) -> list[str]:
         deadline = await self._begin(timeout)
@@ -328,17 +332,6 @@ class MilvusEngine:
             # servers of 2.3 name none for a delete
             timestamp = messages.NEWEST
         return timestamp.to_bytes(_TOKEN_BYTES, "big")
-
-    def _require(self, schema: CollectionSchema) -> None:
-        """Raises FailedPrecondition, reason ENGINE_LACKS, for what would be refused or ignored."""
-        lacks = self.capabilities.lacks(schema)
-        if lacks:
-            engine = self.capabilities
-            raise FailedPrecondition(
-                "ENGINE_LACKS",
-                f"the engine {engine.name} {engine.version} does not have {', '.join(lacks)}",
-                {"engine": engine.name},
-            )
 
 
 def _server_target(uri: str) -> Target | None:

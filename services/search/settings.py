@@ -58,7 +58,7 @@ class SearchSettings(ServerSettings):
     """Folder of the content store. Empty: contents under the home folder."""
 
     health_interval_seconds: float = field(default=2.0, metadata=setting(minimum=0.05, maximum=300))
-    """Time between two probes of the engine, the journal and the encoder, in seconds."""
+    """Time between two probes of the engine and the journal, in seconds."""
 
     health_timeout_seconds: float = field(default=2.0, metadata=setting(minimum=0.05, maximum=300))
     """Time after which a probe counts as failed, in seconds."""

@@ -128,6 +128,14 @@ async def test_a_repeated_request_answers_the_same_and_another_is_refused(stack:
         await stack.collections.create(SPEC, "r-2", soon())
 
 
+async def test_one_request_id_for_two_collections_at_once_makes_one(stack: Stack) -> None:
+    outcomes = await asyncio.gather(
+        *(stack.collections.create(replace(SPEC, name=name), "r-1", soon()) for name in "ab"),
+        return_exceptions=True,
+    )
+    assert sorted(type(one).__name__ for one in outcomes) == ["AlreadyExists", "Collection"]
+
+
 async def test_a_repeated_creation_after_the_deletion_says_so(stack: Stack) -> None:
     await stack.collections.create(SPEC, "r-1", soon())
     await stack.collections.delete("things", "", soon())
