@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from searchmesh_common.errors import NotFound, ServiceError
@@ -21,12 +21,13 @@ from searchmesh_search.journal import Journal, collection_rows, request_rows, wr
 from searchmesh_search.journal.clock import now_us
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from sqlalchemy import Connection
 
     from searchmesh_search.engine import Engine
-    from searchmesh_search.journal.write_rows import Garbage
+    from searchmesh_search.journal.collection_rows import Leftover
+    from searchmesh_search.journal.write_rows import Garbage, Littered
 
 _log = logging.getLogger("searchmesh.sweeper")
 
@@ -85,10 +86,8 @@ class Sweeper:
             self._woken.clear()
             try:
                 await self.sweep(Deadline.after(self._sweep_seconds))
-            except ServiceError as error:
-                level = logging.DEBUG if self._is_put_off else logging.WARNING
-                _log.log(level, "sweeping is put off", extra=fields(reason=error.message))
-                self._is_put_off = True
+            except Exception as error:  # noqa: BLE001 - whatever a round meets, the next must come
+                self._put_off(error)
                 # what woke us cannot be done now; not again before the interval is over
                 await asyncio.sleep(self._interval_seconds)
             else:
@@ -104,18 +103,38 @@ class Sweeper:
             _log.info("undid what was not acknowledged", extra=fields(count=undone))
 
     async def sweep(self, deadline: Deadline) -> None:
-        """One round.
+        """One round; it writes only where there is something to do.
 
-        Raises what the engine or the journal raised; what was done until then stays done.
+        A collection that cannot be swept does not keep the others from it. Raises the first error
+        that the engine or the journal raised; what was done stays done.
         """
         if await self._journal.read(self._has_abandoned, deadline):
             await self.recover(deadline)
-        await self._finish_deletions(deadline)
-        await self._drop_garbage(deadline)
-        await self._journal.write(
-            lambda c: request_rows.forget_before(c, now_us() - REQUESTS_KEPT_SECONDS * 1_000_000),
-            deadline,
+        leftovers = await self._journal.read(collection_rows.leftovers, deadline)
+        littered = await self._journal.read(
+            lambda c: write_rows.with_due_garbage(c, now_us()), deadline
         )
+        steps: list[Callable[[Deadline], Awaitable[None]]] = [
+            *(partial(self._finish_deletion, one) for one in leftovers),
+            *(partial(self._drop_garbage, one) for one in littered),
+            self._forget_requests,
+        ]
+        errors = []
+        for step in steps:
+            try:
+                await step(deadline)
+            except ServiceError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _put_off(self, error: Exception) -> None:
+        if isinstance(error, ServiceError):
+            level = logging.DEBUG if self._is_put_off else logging.WARNING
+            _log.log(level, "sweeping is put off", extra=fields(reason=error.message))
+        else:
+            _log.error("sweeping failed", exc_info=error)
+        self._is_put_off = True
 
     async def _wait(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -136,34 +155,29 @@ class Sweeper:
         due_time = now_us() + self._late_insert_us
         return len(creating) + write_rows.roll_back(connection, intents, due_time)
 
-    async def _finish_deletions(self, deadline: Deadline) -> None:
-        for leftover in await self._journal.read(collection_rows.leftovers, deadline):
-            await self._engine.drop_collection(leftover.physical, deadline.remaining())
-            await self._purge(leftover.id, deadline)
-
-    async def _purge(self, collection_id: int, deadline: Deadline) -> None:
+    async def _finish_deletion(self, deleted: Leftover, deadline: Deadline) -> None:
+        await self._engine.drop_collection(deleted.physical, deadline.remaining())
         while not await self._journal.write(
-            lambda c: collection_rows.purge(c, collection_id, PURGE_ROWS), deadline
+            lambda c: collection_rows.purge(c, deleted.id, PURGE_ROWS), deadline
         ):
             pass
 
-    async def _drop_garbage(self, deadline: Deadline) -> None:
+    async def _drop_garbage(self, littered: Littered, deadline: Deadline) -> None:
         while due := await self._journal.read(
-            lambda c: write_rows.due_garbage(c, now_us(), GARBAGE_GROUP), deadline
+            lambda c: write_rows.due_garbage(c, littered.id, now_us(), GARBAGE_GROUP), deadline
         ):
-            for physical, of_collection in _by_collection(due).items():
-                await self._drop_rows(physical, of_collection, deadline)
+            await self._drop_rows(littered, due, deadline)
 
-    async def _drop_rows(self, physical: str, dropped: list[Garbage], deadline: Deadline) -> None:
-        keys = [key for one in dropped for key in one.row_keys()]
+    async def _drop_rows(
+        self, littered: Littered, due: Sequence[Garbage], deadline: Deadline
+    ) -> None:
+        keys = [key for one in due for key in one.row_keys()]
         # without its collection the rows are gone, which is all that is wanted
         with contextlib.suppress(NotFound):
-            await self._engine.delete(physical, keys, deadline.remaining())
-        await self._journal.write(lambda c: write_rows.drop_garbage(c, dropped), deadline)
+            await self._engine.delete(littered.physical, keys, deadline.remaining())
+        await self._journal.write(lambda c: write_rows.drop_garbage(c, littered.id, due), deadline)
 
-
-def _by_collection(due: Sequence[Garbage]) -> dict[str, list[Garbage]]:
-    grouped: dict[str, list[Garbage]] = defaultdict(list)
-    for one in due:
-        grouped[one.physical].append(one)
-    return grouped
+    async def _forget_requests(self, deadline: Deadline) -> None:
+        oldest = now_us() - REQUESTS_KEPT_SECONDS * 1_000_000
+        if await self._journal.read(lambda c: request_rows.any_before(c, oldest), deadline):
+            await self._journal.write(lambda c: request_rows.forget_before(c, oldest), deadline)

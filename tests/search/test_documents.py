@@ -378,6 +378,44 @@ async def test_a_collection_deleted_during_a_write_takes_no_document(stack: Stac
     assert things.physical not in await stack.engine.list_collections(5)
 
 
+async def test_a_collection_that_the_engine_dropped_meanwhile_was_deleted(stack: Stack) -> None:
+    """The sweeper is quicker than the calls that still use the collection."""
+    things = await stack.collection()
+    await stack.upsert(things, document("a"))
+    first_is_in, go_on = asyncio.Event(), asyncio.Event()
+
+    async def insert_slowly(insert: Write, *given: Any) -> bytes:
+        first_is_in.set()
+        await go_on.wait()
+        return await insert(*given)
+
+    stack.engine.patch("insert", insert_slowly)
+    writing = asyncio.create_task(stack.upsert(things, document("b")))
+    await first_is_in.wait()
+    await stack.collections.delete("things", "", soon())
+    await stack.sweeper.sweep(soon())
+    go_on.set()
+    for use in (
+        writing,
+        stack.upsert(things, document("c")),
+        stack.documents.vector(things, "a", soon()),
+        stack.documents.get(things, "a", soon()),
+        stack.documents.list_page(things, 10, "", soon()),
+    ):
+        with pytest.raises(NotFound, match="collection 'things' was deleted") as caught:
+            await use
+        assert (caught.value.kind, caught.value.name) == ("collection", "things")
+
+
+async def test_an_engine_that_is_away_costs_no_content(stack: Stack, tmp_path: Path) -> None:
+    things = await stack.collection()
+    stack.engine.fail_once("has_collection", Unavailable("the engine is away"))
+    with pytest.raises(Unavailable, match="engine is away"):
+        await stack.upsert(things, document("a"))
+    assert list((tmp_path / "content").glob("*/*")) == []
+    await stack.upsert(things, document("a"))
+
+
 async def test_a_deadline_that_passes_in_the_engine_is_told_in_time(stack: Stack) -> None:
     things = await stack.collection()
 
@@ -400,32 +438,6 @@ async def test_a_damaged_content_is_data_loss(stack: Stack, tmp_path: Path) -> N
     path.write_bytes(path.read_bytes().replace(b"precious", b"previous"))
     with pytest.raises(DataLoss):
         await stored(stack, things, "a")
-
-
-async def test_the_sweeper_runs_by_itself_when_woken_and_outlives_an_engine_that_is_away(
-    stack: Stack,
-) -> None:
-    things = await stack.collection()
-    await stack.upsert(things, document("a"))
-    stack.sweeper._interval_seconds = 0.02
-    dropped = asyncio.Event()
-
-    faults = [Unavailable("away")]
-
-    async def delete_and_tell(delete: Write, *given: Any) -> None:
-        if faults:
-            raise faults.pop()
-        await delete(*given)
-        dropped.set()
-
-    stack.engine.patch("delete", delete_and_tell)
-    sweeping = asyncio.create_task(stack.sweeper.run())
-    await stack.writer.delete(things, ["a"], "", soon())
-    await asyncio.wait_for(dropped.wait(), 60)
-    assert await stack.engine.count_rows(things.physical, 5) == 0
-    sweeping.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await sweeping
 
 
 async def test_concurrent_writers_of_the_same_ids_leave_one_of_each(stack: Stack) -> None:

@@ -48,6 +48,12 @@ def remember(
         )
 
 
+def any_before(connection: Connection, time_us: int) -> bool:
+    """Whether anything was kept before that time."""
+    old = select(requests.c.request_id).where(requests.c.create_time < time_us).limit(1)
+    return connection.execute(old).one_or_none() is not None
+
+
 def forget_before(connection: Connection, time_us: int) -> int:
     """Drop what was kept before that time; returns how many."""
     return connection.execute(delete(requests).where(requests.c.create_time < time_us)).rowcount

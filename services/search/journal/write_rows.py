@@ -45,11 +45,17 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
+class Littered:
+    """A collection that has garbage."""
+
+    id: int
+    physical: str
+
+
+@dataclass(frozen=True, slots=True)
 class Garbage:
     """A generation whose rows the engine must drop."""
 
-    collection_id: int
-    physical: str
     document_id: str
     generation: int
     segments: int
@@ -126,31 +132,35 @@ def add_garbage(
         )
 
 
-def due_garbage(connection: Connection, now: int, limit: int) -> Sequence[Garbage]:
-    """What the engine should drop now, oldest first, of collections that are there."""
+def with_due_garbage(connection: Connection, now: int) -> Sequence[Littered]:
+    """The collections that are there and of which the engine should drop something now."""
     rows = connection.execute(
-        select(garbage, collections.c.physical)
-        .join(collections, collections.c.id == garbage.c.collection_id)
+        select(collections.c.id, collections.c.physical)
+        .join(garbage, collections.c.id == garbage.c.collection_id)
         .where(garbage.c.due_time <= now, collections.c.state == State.READY.value)
-        .order_by(garbage.c.due_time)
+        .distinct()
+    )
+    return [Littered(row.id, row.physical) for row in rows]
+
+
+def due_garbage(
+    connection: Connection, collection_id: int, now: int, limit: int
+) -> Sequence[Garbage]:
+    """What the engine should drop now of a collection."""
+    rows = connection.execute(
+        select(garbage)
+        .where(garbage.c.collection_id == collection_id, garbage.c.due_time <= now)
         .limit(limit)
     )
-    return [
-        Garbage(row.collection_id, row.physical, row.document_id, row.generation, row.segments)
-        for row in rows
-    ]
+    return [Garbage(row.document_id, row.generation, row.segments) for row in rows]
 
 
-def drop_garbage(connection: Connection, dropped: Sequence[Garbage]) -> None:
-    """Forget garbage that the engine has dropped."""
-    if dropped:
-        connection.execute(
-            delete(garbage).where(
-                garbage.c.collection_id == bindparam("of_collection"),
-                garbage.c.generation == bindparam("of_generation"),
-            ),
-            [
-                {"of_collection": one.collection_id, "of_generation": one.generation}
-                for one in dropped
-            ],
-        )
+def drop_garbage(connection: Connection, collection_id: int, dropped: Sequence[Garbage]) -> None:
+    """Forget garbage that the engine has dropped; at least one."""
+    connection.execute(
+        delete(garbage).where(
+            garbage.c.collection_id == bindparam("of_collection"),
+            garbage.c.generation == bindparam("of_generation"),
+        ),
+        [{"of_collection": collection_id, "of_generation": one.generation} for one in dropped],
+    )
