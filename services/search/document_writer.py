@@ -30,6 +30,7 @@ from searchmesh_search.document_checks import (
     declared_fields,
 )
 from searchmesh_search.engine import Engine, Row
+from searchmesh_search.engine_losses import losses_told, require_rows
 from searchmesh_search.journal import (
     Journal,
     collection_rows,
@@ -127,14 +128,17 @@ class DocumentWriter:
         """Store documents, replacing those of equal id; they are searchable when this returns.
 
         A document with an error, given or found here, fails alone. When this raises, nothing was
-        acknowledged: NotFound when the collection was deleted meanwhile, otherwise what the
-        encoder, the engine, the journal or the content store raised.
+        acknowledged: NotFound when the collection was deleted meanwhile, DataLoss when the engine
+        lost it, otherwise what the encoder, the engine, the journal or the content store raised.
         """
         errors: list[ServiceError | None] = [
             one if isinstance(one, ServiceError) else None for one in documents
         ]
         # a thousand checks would keep the event loop for too long
         prepared = await asyncio.to_thread(_prepare, collection, documents, errors)
+        if prepared:
+            # or a caller that tries again and again would fill the content store
+            await require_rows(self._journal, self._engine, collection, deadline)
         vectors = await self._vectors(collection, prepared, errors, deadline)
         stored = [one for one in prepared if one.place in vectors]
         token = b""
@@ -204,9 +208,10 @@ class DocumentWriter:
             writes = await self._journal.write(
                 lambda c: _begin(c, collection, intent, documents, refs), deadline
             )
-            token = await self._engine.insert(
-                collection.physical, _rows(documents, writes, vectors), deadline.remaining()
-            )
+            async with losses_told(self._journal, collection, deadline):
+                token = await self._engine.insert(
+                    collection.physical, _rows(documents, writes, vectors), deadline.remaining()
+                )
             replaced = await self._journal.write(
                 lambda c: _finish(c, collection, intent, writes), deadline
             )

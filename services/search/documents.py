@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from searchmesh_common import page_tokens
-from searchmesh_common.errors import NotFound, Unavailable
+from searchmesh_common.errors import DataLoss, NotFound
 from searchmesh_search.engine import Engine, row_key
+from searchmesh_search.engine_losses import losses_told
 from searchmesh_search.journal import Journal, collection_rows, document_rows
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import numpy as np
+    from sqlalchemy import Connection
 
     from searchmesh_search.collection_spec import Collection
     from searchmesh_search.content_store import ContentRef, ContentStore
@@ -88,7 +90,7 @@ class Documents:
     ) -> np.ndarray:
         """The vector that the engine holds of a document.
 
-        Raises NotFound, Unavailable when the engine lacks what the journal says it has.
+        Raises NotFound, DataLoss when the engine lacks what the journal says it has.
         """
         return (await self._find_vector(collection, document_id, deadline))[1]
 
@@ -97,12 +99,13 @@ class Documents:
     ) -> DocumentPage:
         """Documents in order of id. A page ends early where they are large.
 
-        Raises InvalidRequest for a token of another list, DataLoss when a content is damaged.
+        Raises InvalidRequest for a token of another list, NotFound when the collection was deleted
+        meanwhile, DataLoss when a content is damaged.
         """
         scope = ("documents", str(collection.id))
         after = page_tokens.decode(scope, page_token)
         rows = await self._journal.read(
-            lambda c: document_rows.page(c, collection.id, after, page_size + 1), deadline
+            lambda c: _rows_after(c, collection, after, page_size + 1), deadline
         )
         shown = _fitting(rows[:page_size])
         more = len(rows) > len(shown)
@@ -112,8 +115,7 @@ class Documents:
     async def count(self, collection: Collection, deadline: Deadline) -> int:
         """Documents there are. Raises NotFound when the collection was deleted meanwhile."""
         return await self._journal.read(
-            lambda c: collection_rows.require(c, collection.id, collection.name).document_count,
-            deadline,
+            lambda c: collection_rows.require(c, collection.id, collection.name), deadline
         )
 
     async def confirm(
@@ -125,12 +127,12 @@ class Documents:
     ) -> Confirmed:
         """Which of the generations that the engine found readers may see.
 
-        found: documents and their generations. since: when the engine was asked.
+        found: documents and their generations. since: when the engine was asked. Raises NotFound
+        when the collection was deleted meanwhile.
         """
         wanted = set(found)
-        rows = await self._journal.read(
-            lambda c: document_rows.find(c, collection.id, {one for one, _ in wanted}), deadline
-        )
+        ids = {document_id for document_id, _ in wanted}
+        rows = await self._journal.read(lambda c: _rows(c, collection, ids), deadline)
         keyed = {(row.document_id, row.generation): row for row in rows.values()}
         return Confirmed(
             {key: row.content for key, row in keyed.items() if key in wanted},
@@ -144,9 +146,7 @@ class Documents:
     async def _find(
         self, collection: Collection, document_id: str, deadline: Deadline
     ) -> DocumentRow:
-        rows = await self._journal.read(
-            lambda c: document_rows.find(c, collection.id, [document_id]), deadline
-        )
+        rows = await self._journal.read(lambda c: _rows(c, collection, [document_id]), deadline)
         if document_id not in rows:
             raise NotFound(
                 "document",
@@ -162,12 +162,18 @@ class Documents:
         row = await self._find(collection, document_id, deadline)
         while True:
             key = row_key(document_id, row.generation, 0)
-            vectors = await self._engine.vectors(collection.physical, [key], deadline.remaining())
+            async with losses_told(self._journal, collection, deadline):
+                vectors = await self._engine.vectors(
+                    collection.physical, [key], deadline.remaining()
+                )
             if key in vectors:
                 return row, vectors[key]
             newer = await self._find(collection, document_id, deadline)
             if newer.generation == row.generation:
-                raise Unavailable(f"the engine does not have the vector of {document_id!r}")
+                raise DataLoss(
+                    f"the engine has lost the vector of document {document_id!r} in collection "
+                    f"{collection.name!r}; upsert the document again, or restore the engine's data"
+                )
             row = newer
 
     async def _read(self, rows: Sequence[DocumentRow]) -> list[StoredDocument]:
@@ -176,6 +182,20 @@ class Documents:
             StoredDocument(row.document_id, content, row.update_time)
             for row, content in zip(rows, contents, strict=True)
         ]
+
+
+def _rows(
+    connection: Connection, collection: Collection, document_ids: Iterable[str]
+) -> Mapping[str, DocumentRow]:
+    collection_rows.require(connection, collection.id, collection.name)
+    return document_rows.find(connection, collection.id, document_ids)
+
+
+def _rows_after(
+    connection: Connection, collection: Collection, after: str, limit: int
+) -> Sequence[DocumentRow]:
+    collection_rows.require(connection, collection.id, collection.name)
+    return document_rows.page(connection, collection.id, after, limit)
 
 
 def _fitting(rows: Sequence[DocumentRow]) -> Sequence[DocumentRow]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from searchmesh_common.errors import FailedPrecondition
 from searchmesh_search.document_checks import check_vector
+from searchmesh_search.engine_losses import losses_told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from searchmesh_search.documents import Confirmed, Documents
     from searchmesh_search.encoder_client import EncodedQuery
     from searchmesh_search.engine import Engine, EngineHit, Metric
+    from searchmesh_search.journal import Journal
 
 SPARE_ROWS = 8
 """Rows asked for beyond those wanted: room for ones that a write has just replaced."""
@@ -98,11 +100,13 @@ class Searcher:
 
     def __init__(
         self,
+        journal: Journal,
         collections: Collections,
         documents: Documents,
         engine: Engine,
         encode_query: EncodeQuery,
     ) -> None:
+        self._journal = journal
         self._collections = collections
         self._documents = documents
         self._engine = engine
@@ -166,13 +170,14 @@ class Searcher:
         while True:
             since = datetime.now(UTC)
             started = time.perf_counter()
-            (near,) = await self._engine.search(
-                collection.physical,
-                vector[None],
-                rows,
-                deadline.remaining(),
-                read_after=query.read_after,
-            )
+            async with losses_told(self._journal, collection, deadline):
+                (near,) = await self._engine.search(
+                    collection.physical,
+                    vector[None],
+                    rows,
+                    deadline.remaining(),
+                    read_after=query.read_after,
+                )
             explanation.search_ms += _since(started)
             started = time.perf_counter()
             good = [hit for hit in near if query.min_score is None or hit.score >= query.min_score]

@@ -34,6 +34,7 @@ from searchmesh_search.document_servicer import DocumentServicer
 from searchmesh_search.document_writer import DocumentWriter
 from searchmesh_search.documents import Documents
 from searchmesh_search.encoder_client import ENCODER_SERVICE, EncoderClient
+from searchmesh_search.engine_losses import report_losses
 from searchmesh_search.journal import Journal
 from searchmesh_search.metrics import SearchMetrics
 from searchmesh_search.milvus_engine import MilvusEngine
@@ -85,7 +86,7 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
         writer = DocumentWriter(
             journal, contents, engine, encoder.encode_documents, sweeper, in_hand
         )
-        searcher = Searcher(collections, documents, engine, encoder.encode_query)
+        searcher = Searcher(journal, collections, documents, engine, encoder.encode_query)
 
         server = Server(settings, registry)
         server.add(
@@ -109,7 +110,11 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
             operations_servicer.SERVICE,
         )
         server.health.add_check(_storage_check(settings, engine, journal))
-        await resources.enter_async_context(_in_background(sweeper.run(), "sweeper"))
+        for work, name in (
+            (sweeper.run(), "sweeper"),
+            (report_losses(journal, engine), "report of losses"),
+        ):
+            await resources.enter_async_context(_in_background(work, name))
         yield server
 
 
@@ -148,8 +153,8 @@ def _storage_check(settings: SearchSettings, engine: Engine, journal: Journal) -
 
 @asynccontextmanager
 async def _in_background(work: Coroutine[None, None, None], name: str) -> AsyncIterator[None]:
-    """Runs beside the block and ends with it. Work that ends by itself has failed: it is logged at
-    once, and raised when the block ends."""
+    """Runs beside the block and ends with it. Work that fails is logged at once, and its error
+    raised when the block ends."""
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(_log_failure)
     try:

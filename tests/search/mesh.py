@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from searchmesh.search.v1 import collection_service_pb2 as collections_pb
 from searchmesh.search.v1 import (
@@ -15,6 +16,7 @@ from searchmesh.search.v1 import (
     search_service_pb2_grpc,
 )
 from searchmesh.search.v1 import document_service_pb2 as documents_pb
+from searchmesh.search.v1 import search_service_pb2 as search_pb
 from searchmesh.type.v1.vector_pb2 import (
     METRIC_INNER_PRODUCT,
     FloatList,
@@ -46,6 +48,9 @@ QUICK = {
     "stream_grace_seconds": 0.05,
 }
 """Settings of servers that a test can have many of, and that do not wait when they end."""
+
+NOBODY = "127.0.0.1:1"
+"""An address where no encoder is."""
 
 SECONDS = 30
 """Deadline of a test's call."""
@@ -82,6 +87,27 @@ class Mesh:
             request, timeout=SECONDS
         )
         return response
+
+    async def find(
+        self, collection: str, timeout: float = SECONDS, **query: Any
+    ) -> search_pb.SearchResponse:
+        request = search_pb.SearchRequest(collection=collection, **query)
+        response: search_pb.SearchResponse = await self.search.Search(request, timeout=timeout)
+        return response
+
+    async def delete(self, name: str) -> None:
+        request = collections_pb.DeleteCollectionRequest(name=name)
+        await self.collections.DeleteCollection(request, timeout=SECONDS)
+
+    async def until_serving(self, name: str, *, wanted: bool = True) -> None:
+        """Wait for a change of health, as a balancer does that watches."""
+        stub: Any = health_pb2_grpc.HealthStub(self.channel)
+        watch = stub.Watch(health_pb2.HealthCheckRequest(service=name), timeout=60)
+        async for answer in watch:
+            if (answer.status == health_pb2.HealthCheckResponse.SERVING) == wanted:
+                watch.cancel()
+                return
+        raise AssertionError(f"{name} did not change")
 
 
 def floats(*values: float) -> Vector:

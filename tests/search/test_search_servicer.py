@@ -69,10 +69,7 @@ async def texts(mesh: Mesh) -> str:
 def search(mesh: Mesh, collection: str, **request: Any) -> Awaitable[pb.SearchResponse]:
     if not request.keys() & {"text", "document_id", "image", "vector", "smiles"}:
         request["vector"] = floats(1, 0, 0, 0)
-    call: Awaitable[pb.SearchResponse] = mesh.search.Search(
-        pb.SearchRequest(collection=collection, **request), timeout=30
-    )
-    return call
+    return mesh.find(collection, **request)
 
 
 def ids(response: pb.SearchResponse) -> list[str]:

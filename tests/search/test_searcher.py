@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from searchmesh_common.errors import NotFound
 from searchmesh_search.searcher import SPARE_ROWS, Searcher, SearchQuery
 
 from .stack import document, soon
@@ -27,7 +28,9 @@ def query(**changes: Any) -> SearchQuery:
 
 
 def searcher(stack: Stack) -> Searcher:
-    return Searcher(stack.collections, stack.documents, stack.engine, stack.models.encode_query)
+    return Searcher(
+        stack.journal, stack.collections, stack.documents, stack.engine, stack.models.encode_query
+    )
 
 
 def ids(result: SearchResult) -> list[str]:
@@ -86,3 +89,23 @@ async def test_deleted_documents_are_not_found_before_the_engine_has_dropped_the
     await stack.writer.delete(things, ["a", "b"], "", soon())
     assert await stack.engine.count_rows(things.physical, 5) == 3
     assert ids(await searcher(stack).search(query(), soon())) == ["c"]
+
+
+@pytest.mark.parametrize("swept", [False, True])
+async def test_a_collection_deleted_during_the_search_is_not_found(
+    stack: Stack, swept: bool
+) -> None:
+    """Rather than that it had no documents."""
+    await stack.upsert(await stack.collection(), document("a"))
+
+    async def delete_and_search(search: Search, *given: Any, **named: Any) -> Any:
+        found = await search(*given, **named)
+        await stack.collections.delete("things", "", soon())
+        if swept:
+            await stack.sweeper.sweep(soon())
+            return await search(*given, **named)
+        return found
+
+    stack.engine.patch("search", delete_and_search)
+    with pytest.raises(NotFound, match="collection 'things' was deleted"):
+        await searcher(stack).search(query(), soon())

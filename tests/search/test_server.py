@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import psutil
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from searchmesh.search.v1 import (
     collection_service_pb2,
     document_service_pb2,
-    search_service_pb2,
 )
 from searchmesh.search.v1.document_pb2 import Document
 from searchmesh.type.v1.content_pb2 import Content
 from searchmesh_common.errors import DeadlineExceeded, FailedPrecondition, Unavailable
 from searchmesh_common.ports import StartError
 
-from .mesh import address_of, floats, refused, running_encoder, running_search
+from .mesh import NOBODY, address_of, floats, refused, running_encoder, running_search
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,33 +33,10 @@ SERVICES = [
     f"searchmesh.search.v1.{name}"
     for name in ("CollectionService", "DocumentService", "SearchService")
 ]
-NOBODY = "127.0.0.1:1"
-"""An address where no encoder is."""
-
-
-async def until_serving(mesh: Mesh, name: str, *, wanted: bool = True) -> None:
-    """Wait for a change of health, as a balancer does that watches."""
-    stub: Any = health_pb2_grpc.HealthStub(mesh.channel)
-    watch = stub.Watch(health_pb2.HealthCheckRequest(service=name), timeout=60)
-    async for answer in watch:
-        if (answer.status == health_pb2.HealthCheckResponse.SERVING) == wanted:
-            watch.cancel()
-            return
-    raise AssertionError(f"{name} did not change")
-
-
-def search(
-    mesh: Mesh, timeout: float = 10, **query: Any
-) -> Awaitable[search_service_pb2.SearchResponse]:
-    request = search_service_pb2.SearchRequest(collection="things", **query)
-    call: Awaitable[search_service_pb2.SearchResponse] = mesh.search.Search(
-        request, timeout=timeout
-    )
-    return call
 
 
 async def ids(mesh: Mesh, **query: Any) -> list[str]:
-    return [hit.id for hit in (await search(mesh, **query)).hits]
+    return [hit.id for hit in (await mesh.find("things", **query)).hits]
 
 
 async def count(mesh: Mesh) -> int:
@@ -76,7 +51,7 @@ async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
         await mesh.upsert("things", *documents)
         await mesh.upsert("things", Document(id="9", vector=floats(-1, 0, 0, 0)))
     async with running_search(tmp_path, NOBODY) as mesh:
-        await until_serving(mesh, SERVICES[2])
+        await mesh.until_serving(SERVICES[2])
         request = collection_service_pb2.GetCollectionRequest(name="things")
         kept = await mesh.collections.GetCollection(request, timeout=10)
         assert (kept.create_time, kept.document_count) == (made.create_time, 10)
@@ -91,7 +66,7 @@ async def test_without_the_encoder_vectors_and_ids_still_find_and_texts_are_unav
 ) -> None:
     async with running_search(tmp_path / "search", NOBODY) as mesh:
         for name in ("", *SERVICES):
-            await until_serving(mesh, name)
+            await mesh.until_serving(name)
         await mesh.create("things")
         await mesh.upsert("things", Document(id="a", vector=floats(1, 0, 0, 0)))
         assert await ids(mesh, vector=floats(1, 0, 0, 0)) == ["a"]
@@ -112,7 +87,7 @@ async def test_an_encoder_that_comes_back_is_used_again(tmp_path: Path) -> None:
             await mesh.create("things", model="tiny")
             await mesh.upsert("things", Document(id="a", content=Content(text="alpha")))
             await encoder.__aexit__(None, None, None)
-            error = await refused(search(mesh, timeout=2, text="alpha"))
+            error = await refused(mesh.find("things", timeout=2, text="alpha"))
             assert isinstance(error, Unavailable | DeadlineExceeded)
             assert await ids(mesh, document_id="a") == []
             async with running_encoder(tmp_path / "encoder", listen=address):
@@ -141,8 +116,8 @@ async def test_a_model_with_another_fingerprint_is_refused(tmp_path: Path) -> No
         running_encoder(tmp_path / "two", window=8) as encoder,
         running_search(tmp_path / "search", address_of(encoder)) as mesh,
     ):
-        await until_serving(mesh, SERVICES[2])
-        text = await refused(search(mesh, text="alpha"))
+        await mesh.until_serving(SERVICES[2])
+        text = await refused(mesh.find("things", text="alpha"))
         upsert = await refused(mesh.upsert("things", Document(id="b", content=Content(text="b"))))
         for error in (text, upsert):
             assert isinstance(error, FailedPrecondition)
@@ -158,10 +133,10 @@ async def test_a_locked_journal_is_unavailable_and_heals(tmp_path: Path) -> None
         error = await refused(mesh.upsert("things", Document(id="a", vector=floats(1, 0, 0, 0))))
         assert isinstance(error, Unavailable)
         assert "locked" in error.message
-        await until_serving(mesh, SERVICES[1], wanted=False)
+        await mesh.until_serving(SERVICES[1], wanted=False)
         other.execute("ROLLBACK")
         other.close()
-        await until_serving(mesh, SERVICES[1])
+        await mesh.until_serving(SERVICES[1])
         await mesh.upsert("things", Document(id="a", vector=floats(1, 0, 0, 0)))
         assert await count(mesh) == 1
 
@@ -173,7 +148,7 @@ async def test_an_engine_that_is_killed_is_unavailable_and_heals(tmp_path: Path)
         (engine,) = engines()
         engine.kill()
         assert await healed(lambda: ids(mesh, vector=floats(1, 0, 0, 0))) == ["a"]
-        await until_serving(mesh, SERVICES[2])
+        await mesh.until_serving(SERVICES[2])
         assert (
             await mesh.upsert("things", Document(id="b", vector=floats(2, 0, 0, 0)))
         ).write_token
@@ -190,14 +165,14 @@ async def test_an_engine_that_stands_still_is_told_within_the_deadline_and_heals
         engine.suspend()
         try:
             started = time.monotonic()
-            error = await refused(search(mesh, timeout=1, vector=floats(1, 0, 0, 0)))
+            error = await refused(mesh.find("things", timeout=1, vector=floats(1, 0, 0, 0)))
             assert isinstance(error, Unavailable | DeadlineExceeded)
             assert time.monotonic() - started < 3
             assert await count(mesh) == 1
-            await until_serving(mesh, SERVICES[2], wanted=False)
+            await mesh.until_serving(SERVICES[2], wanted=False)
         finally:
             engine.resume()
-        await until_serving(mesh, SERVICES[2])
+        await mesh.until_serving(SERVICES[2])
         assert await healed(lambda: ids(mesh, vector=floats(1, 0, 0, 0))) == ["a"]
 
 

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from searchmesh_common.errors import NotFound
 from searchmesh_search.journal.clock import now_us, to_datetime
@@ -59,6 +59,13 @@ class Leftover:
     physical: str
 
 
+# a statement made once is compiled once; every search runs these
+_READY = collections.c.state == State.READY.value
+_BY_NAME = select(collections).where(collections.c.name == bindparam("of_name"), _READY)
+_BY_ID = select(collections).where(collections.c.id == bindparam("of_id"), _READY)
+_COUNT = select(collections.c.document_count).where(collections.c.id == bindparam("of_id"), _READY)
+
+
 def add(connection: Connection, new: NewCollection) -> int:
     """Add a collection in state CREATING; returns its id. Its name must be free."""
     now = now_us()
@@ -87,40 +94,38 @@ def name_is_taken(connection: Connection, name: str) -> bool:
 
 def find(connection: Connection, name: str) -> CollectionRow | None:
     """The READY collection of that name."""
-    row = connection.execute(
-        select(collections).where(
-            collections.c.name == name, collections.c.state == State.READY.value
-        )
-    ).one_or_none()
+    row = connection.execute(_BY_NAME, {"of_name": name}).one_or_none()
     return None if row is None else _from_row(row)
 
 
 def find_by_id(connection: Connection, collection_id: int) -> CollectionRow | None:
     """The READY collection of that id."""
-    row = connection.execute(
-        select(collections).where(
-            collections.c.id == collection_id, collections.c.state == State.READY.value
-        )
-    ).one_or_none()
+    row = connection.execute(_BY_ID, {"of_id": collection_id}).one_or_none()
     return None if row is None else _from_row(row)
 
 
-def require(connection: Connection, collection_id: int, name: str) -> CollectionRow:
-    """The READY collection of that id. Raises NotFound when it was deleted since it was looked up.
+def require(connection: Connection, collection_id: int, name: str) -> int:
+    """The number of documents of the READY collection of that id.
 
-    name: as the caller calls it.
+    name: as the caller calls it. Raises NotFound when it was deleted since it was looked up; what
+    the same transaction reads of it is then complete.
     """
-    row = find_by_id(connection, collection_id)
-    if row is None:
+    count = connection.execute(_COUNT, {"of_id": collection_id}).scalar_one_or_none()
+    if count is None:
         raise NotFound("collection", name, f"collection {name!r} was deleted")
-    return row
+    return int(count)
+
+
+def ready(connection: Connection) -> Sequence[CollectionRow]:
+    """All READY collections."""
+    return [_from_row(row) for row in connection.execute(select(collections).where(_READY))]
 
 
 def page(connection: Connection, after: str, limit: int) -> Sequence[CollectionRow]:
     """READY collections in order of name, those after `after`."""
     rows = connection.execute(
         select(collections)
-        .where(collections.c.name > after, collections.c.state == State.READY.value)
+        .where(collections.c.name > after, _READY)
         .order_by(collections.c.name)
         .limit(limit)
     )

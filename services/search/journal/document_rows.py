@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from searchmesh_search.content_store import ContentRef
 from searchmesh_search.journal import write_rows
@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 MAX_VALUES = 500
-"""Most values in one IN list: every database takes as many, and statements are cached by their
-length.
-"""
+"""Most values in one IN list: every database takes as many."""
+
+# a statement made once is compiled once; every search runs it
+_BY_IDS = select(documents).where(
+    documents.c.collection_id == bindparam("of_id"),
+    documents.c.document_id.in_(bindparam("document_ids", expanding=True)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,7 @@ def find(
     return {
         row.document_id: _from_row(row)
         for some in _chunks(list(document_ids))
-        for row in connection.execute(
-            select(documents).where(
-                documents.c.collection_id == collection_id, documents.c.document_id.in_(some)
-            )
-        )
+        for row in connection.execute(_BY_IDS, {"of_id": collection_id, "document_ids": some})
     }
 
 
