@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from searchmesh import Client
-from searchmesh.local import LocalMesh
 from tests.client.both import KINDS
-from tests.client.mesh import MODEL, free_connection
 from tests.client.scripted import Scripted, scripted_server
+from tests.mesh import MODEL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from searchmesh import Connection
     from tests.client.both import AnyClient
+    from tests.mesh import Mesh
 
 
 @pytest.fixture
@@ -43,17 +43,8 @@ async def connect(
         yield make
 
 
-@pytest.fixture(scope="session")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
-    """Both services, real, with the text model; shared, so a test uses a collection of its own."""
-    with LocalMesh(tmp_path_factory.mktemp("mesh"), free_connection()) as running:
-        running.start()
-        running.wait_until_serving(timeout=90)
-        yield running
-
-
 @pytest.fixture
-def collection(request: pytest.FixtureRequest, mesh: LocalMesh) -> Iterator[str]:
+def collection(request: pytest.FixtureRequest, mesh: Mesh) -> Iterator[str]:
     """An empty collection of the text model, named after the test."""
     name = re.sub(r"\W+", "_", f"t_{request.node.name}".lower())[:60].rstrip("_")
     with Client(mesh.connection) as client:

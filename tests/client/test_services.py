@@ -26,10 +26,10 @@ from searchmesh import (
     errors,
 )
 from tests.client.both import AnyClient
-from tests.client.mesh import MODEL
+from tests.mesh import MODEL
 
 if TYPE_CHECKING:
-    from searchmesh.local import LocalMesh
+    from tests.mesh import Mesh
 
 Connect = Callable[[Connection], Awaitable[AnyClient]]
 
@@ -41,7 +41,7 @@ _NOTES = [
 
 
 @pytest.fixture
-async def client(mesh: LocalMesh, connect: Connect) -> AnyClient:
+async def client(mesh: Mesh, connect: Connect) -> AnyClient:
     return await connect(mesh.connection)
 
 
@@ -116,7 +116,7 @@ async def test_search_by_text_vector_and_document(client: AnyClient, collection:
 
 
 async def test_a_space_of_ones_own(
-    client: AnyClient, mesh: LocalMesh, request: pytest.FixtureRequest
+    client: AnyClient, mesh: Mesh, request: pytest.FixtureRequest
 ) -> None:
     name = f"own_{'async' if 'asyncio' in request.node.name else 'blocking'}"
     made = await client.call(

@@ -4,21 +4,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .mesh import Mesh
+from tests.mesh import Mesh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-@pytest.fixture(scope="session")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    """A mesh that serves, for tests that leave it as they found it."""
-    mesh = Mesh(tmp_path_factory.mktemp("mesh"))
-    try:
-        mesh.start()
-        yield mesh
-    finally:
-        mesh.close()
 
 
 @pytest.fixture

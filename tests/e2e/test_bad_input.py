@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from .mesh import Mesh
+    from tests.mesh import Mesh
 
 MODEL = "all-minilm-l6-v2"
 INVALID = grpc.StatusCode.INVALID_ARGUMENT

@@ -11,11 +11,10 @@ import pytest
 from searchmesh import Document, Service
 from searchmesh.errors import DeadlineExceeded, ServiceError, Unavailable
 from searchmesh.results import Health
-
-from .mesh import wait_for
+from tests.mesh import wait_for
 
 if TYPE_CHECKING:
-    from .mesh import Mesh
+    from tests.mesh import Mesh
 
 MODEL = "all-minilm-l6-v2"
 

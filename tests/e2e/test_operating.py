@@ -17,13 +17,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from searchmesh import Document, Service, request_id
 from searchmesh.errors import DeadlineExceeded, Unavailable
 from searchmesh.results import Health
-
-from .mesh import HEALTH_NAMES, wait_for
+from tests.mesh import HEALTH_NAMES, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .mesh import Mesh
+    from tests.mesh import Mesh
 
 MODEL = "all-minilm-l6-v2"
 

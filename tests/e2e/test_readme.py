@@ -22,7 +22,7 @@ from searchmesh import Document
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .mesh import Mesh
+    from tests.mesh import Mesh
 
 README = Path(__file__).parents[2] / "README.md"
 BUF = Path(sysconfig.get_path("scripts")) / "buf"

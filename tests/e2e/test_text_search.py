@@ -14,7 +14,7 @@ from searchmesh.resources import Metric, VectorSpace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .mesh import Mesh
+    from tests.mesh import Mesh
 
 MODEL = "all-minilm-l6-v2"
 

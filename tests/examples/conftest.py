@@ -1,4 +1,4 @@
-"""Both services for the examples, and the examples as modules."""
+"""The examples as modules."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from searchmesh.local import LocalMesh
-from tests.client.mesh import free_connection
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -27,11 +24,3 @@ def load() -> Callable[[str], Any]:
             return importlib.import_module(name)
 
     return import_
-
-
-@pytest.fixture(scope="session")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
-    with LocalMesh(tmp_path_factory.mktemp("mesh"), free_connection()) as running:
-        running.start()
-        running.wait_until_serving(timeout=90)
-        yield running

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from searchmesh.local import LocalMesh
+    from tests.mesh import Mesh
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,7 @@ def part(load: Callable[[str], Any]) -> list[Document]:
 @pytest.fixture
 def run(
     load: Callable[[str], Any],
-    mesh: LocalMesh,
+    mesh: Mesh,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -51,7 +51,7 @@ def run(
 
 
 def test_answers_and_sends_only_what_is_missing(
-    run: Callable[[list[Document]], tuple[int, str]], part: list[Document], mesh: LocalMesh
+    run: Callable[[list[Document]], tuple[int, str]], part: list[Document], mesh: Mesh
 ) -> None:
     half = len(part) // 2
     run(part[:half])
@@ -65,7 +65,7 @@ def test_answers_and_sends_only_what_is_missing(
 
 
 def test_another_corpus_replaces_what_differs(
-    run: Callable[[list[Document]], tuple[int, str]], part: list[Document], mesh: LocalMesh
+    run: Callable[[list[Document]], tuple[int, str]], part: list[Document], mesh: Mesh
 ) -> None:
     run(part)
     first, *rest = part[1:]

@@ -13,7 +13,7 @@ from searchmesh.cli import main
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from searchmesh.local import LocalMesh
+    from tests.mesh import Mesh
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def on_mesh(
-    run: Callable[..., Ran], mesh: LocalMesh, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Ran], mesh: Mesh, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Ran]:
     """Runs a command line against the real services."""
     monkeypatch.setenv("SEARCHMESH_ENCODER", mesh.connection.encoder)

@@ -14,13 +14,13 @@ from grpc_health.v1 import health_pb2
 
 from searchmesh import Client
 from tests.client.cli.conftest import Ran
-from tests.client.mesh import MODEL, free_addresses
+from tests.mesh import MODEL, free_addresses
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from searchmesh.local import LocalMesh
     from tests.client.scripted import Scripted
+    from tests.mesh import Mesh
 
 Run = Callable[..., Ran]
 
@@ -78,7 +78,7 @@ def test_a_collection_from_creation_to_deletion(on_mesh: Run) -> None:
     assert "cli_life" in gone.stderr
 
 
-def test_deleting_asks_first(on_mesh: Run, collection: str, mesh: LocalMesh) -> None:
+def test_deleting_asks_first(on_mesh: Run, collection: str, mesh: Mesh) -> None:
     ran = on_mesh("collections", "delete", collection)
     assert ran.exit_code == 1
     with Client(mesh.connection) as client:
@@ -153,7 +153,7 @@ def test_help_tells_the_exit_codes_and_every_command(run: Run) -> None:
         assert run(command, "-h").exit_code == 0
 
 
-def test_a_reader_that_leaves_early_is_no_traceback(mesh: LocalMesh) -> None:
+def test_a_reader_that_leaves_early_is_no_traceback(mesh: Mesh) -> None:
     command = [sys.executable, "-m", "searchmesh.cli", "models", "--json"]
     with subprocess.Popen(
         command,

@@ -14,7 +14,7 @@ import pytest
 from searchmesh import Client, errors
 from searchmesh.search.v1 import collection_service_pb2, document_service_pb2
 from tests.client.cli.conftest import Ran
-from tests.client.mesh import MODEL
+from tests.mesh import MODEL
 
 if TYPE_CHECKING:
     from pathlib import Path

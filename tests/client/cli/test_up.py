@@ -13,12 +13,12 @@ import psutil
 import pytest
 
 from searchmesh import Client, Health, Service
-from tests.client.mesh import free_connection
+from tests.mesh import free_connection
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from searchmesh.local import LocalMesh
+    from tests.mesh import Mesh
 
 
 def _up(*arguments: str, **environ: str) -> subprocess.Popen[str]:
@@ -64,7 +64,7 @@ def test_it_serves_until_ctrl_c(tmp_path: Path) -> None:
     assert (tmp_path / "logs" / "encoder.log").exists()
 
 
-def test_a_mesh_that_runs_is_named_and_left(mesh: LocalMesh, tmp_path: Path) -> None:
+def test_a_mesh_that_runs_is_named_and_left(mesh: Mesh, tmp_path: Path) -> None:
     process = _up(
         *("--home", str(tmp_path)),
         *("--encoder", mesh.connection.encoder, "--search", mesh.connection.search),

@@ -6,7 +6,8 @@ import os
 import signal
 import socket
 import time
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import psutil
@@ -19,6 +20,8 @@ from searchmesh.results import Health
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+MODEL = "all-minilm-l6-v2"
 
 HEALTH_NAMES = {
     Service.ENCODER: "searchmesh.encoder.v1.EncoderService",
@@ -43,11 +46,8 @@ class Mesh:
 
     home: Path
     connection: Connection = field(
-        default_factory=lambda: Connection(
-            encoder=f"127.0.0.1:{free_port()}",
-            search=f"127.0.0.1:{free_port()}",
-            timeout=20,
-            retries=RetryPolicy(most_attempts=1),
+        default_factory=lambda: replace(
+            free_connection(), timeout=20, retries=RetryPolicy(most_attempts=1)
         )
     )
     children: dict[Service, ChildProcess] = field(default_factory=dict)
@@ -117,8 +117,16 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 30) -> N
         time.sleep(0.05)
 
 
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+def free_addresses(count: int) -> list[str]:
+    """Addresses of the loopback interface that nobody listens at."""
+    with ExitStack() as stack:
+        bound = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in bound:
+            one.bind(("127.0.0.1", 0))
+        return [f"127.0.0.1:{one.getsockname()[1]}" for one in bound]
+
+
+def free_connection() -> Connection:
+    """A connection to services that are yet to be started."""
+    encoder, search = free_addresses(2)
+    return Connection(encoder=encoder, search=search)
