@@ -11,6 +11,7 @@ from searchmesh_common.errors import Unsupported
 from searchmesh_search import write_tokens
 from searchmesh_search.convert import documents as convert
 from searchmesh_search.deadline import Deadline
+from searchmesh_search.off_loop import off_loop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,7 +55,7 @@ class DocumentServicer(pb_grpc.DocumentServiceServicer):
         documents = await asyncio.to_thread(convert.documents, request)
         result = await self._writer.upsert(collection, documents, deadline)
         self._metrics.upserted(result)
-        return convert.upsert_response(request, result)
+        return await off_loop(len(documents), convert.upsert_response, request, result)
 
     async def GetDocument(
         self, request: pb.GetDocumentRequest, context: ServicerContext[Any, Any]
@@ -62,7 +63,8 @@ class DocumentServicer(pb_grpc.DocumentServiceServicer):
         deadline = Deadline.of_call()
         collection = await self._collections.get(request.collection, deadline)
         read = self._documents.get_with_vector if request.include_vector else self._documents.get
-        return convert.document(await read(collection, request.id, deadline))
+        found = await read(collection, request.id, deadline)
+        return await off_loop(len(found.stored) // 1024, convert.document, found)
 
     async def ListDocuments(
         self, request: pb.ListDocumentsRequest, context: ServicerContext[Any, Any]

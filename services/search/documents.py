@@ -12,7 +12,7 @@ from searchmesh_search.engine_losses import losses_told
 from searchmesh_search.journal import Journal, collection_rows, document_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence, Set
     from datetime import datetime
 
     import numpy as np
@@ -130,13 +130,8 @@ class Documents:
         found: documents and their generations. since: when the engine was asked. Raises NotFound
         when the collection was deleted meanwhile.
         """
-        wanted = set(found)
-        ids = {document_id for document_id, _ in wanted}
-        rows = await self._journal.read(lambda c: _rows(c, collection, ids), deadline)
-        keyed = {(row.document_id, row.generation): row for row in rows.values()}
-        return Confirmed(
-            {key: row.content for key, row in keyed.items() if key in wanted},
-            any(row.update_time >= since for key, row in keyed.items() if key not in wanted),
+        return await self._journal.read(
+            lambda c: _confirmed(c, collection, set(found), since), deadline
         )
 
     async def stored(self, refs: Sequence[ContentRef]) -> list[bytes]:
@@ -189,6 +184,17 @@ def _rows(
 ) -> Mapping[str, DocumentRow]:
     collection_rows.require(connection, collection.id, collection.name)
     return document_rows.find(connection, collection.id, document_ids)
+
+
+def _confirmed(
+    connection: Connection, collection: Collection, wanted: Set[tuple[str, int]], since: datetime
+) -> Confirmed:
+    rows = _rows(connection, collection, {document_id for document_id, _ in wanted})
+    keyed = {(row.document_id, row.generation): row for row in rows.values()}
+    return Confirmed(
+        {key: row.content for key, row in keyed.items() if key in wanted},
+        any(row.update_time >= since for key, row in keyed.items() if key not in wanted),
+    )
 
 
 def _rows_after(

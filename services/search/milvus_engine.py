@@ -32,6 +32,7 @@ from searchmesh_search.engine import Capabilities, Metric, VectorKind
 from searchmesh_search.milvus_calls import MilvusCalls, local_channel
 from searchmesh_search.milvus_lite import MilvusLite, lite_version
 from searchmesh_search.milvus_stubs import common, milvus
+from searchmesh_search.off_loop import off_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -53,8 +54,6 @@ _WRITE_SECONDS = 600.0
 _ANSWER_SECONDS = 10.0
 _FETCH_BYTES = 4 << 20
 _KEYS_PER_CALL = 500
-_HITS_ON_LOOP = 500
-"""So many hits are made within a millisecond; more are made on a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +169,14 @@ class MilvusEngine:
             _check_rows(schema, batch)
             # of rows with one key the last counts; the engine would keep all of one message
             distinct = list({row.key: row for row in batch}.values())
-            request = messages.upsert(physical, schema, distinct)
+            # a batch of full size would keep the loop for milliseconds
+            request = await off_loop(
+                _width(schema) * len(distinct) // 1024 + len(distinct),
+                messages.upsert,
+                physical,
+                schema,
+                distinct,
+            )
             timestamp = (await self._write("Upsert", request, deadline, physical)).timestamp
         return await self._visible(timestamp)
 
@@ -197,9 +203,9 @@ class MilvusEngine:
         _check_width(schema, vectors.shape[1], "vectors")
         request = messages.search(physical, schema, vectors, limit, timestamp)
         answer = await self._call("Search", request, deadline, physical)
-        if len(vectors) * limit > _HITS_ON_LOOP:
-            return await asyncio.to_thread(messages.hits_of, answer, schema.metric, len(vectors))
-        return messages.hits_of(answer, schema.metric, len(vectors))
+        return await off_loop(
+            len(vectors) * limit, messages.hits_of, answer, schema.metric, len(vectors)
+        )
 
     async def vectors(
         self, physical: str, keys: Sequence[str], timeout: float

@@ -10,6 +10,7 @@ from searchmesh.search.v1 import search_service_pb2_grpc as pb_grpc
 from searchmesh_common.errors import Unsupported
 from searchmesh_search.convert import searches
 from searchmesh_search.deadline import Deadline
+from searchmesh_search.off_loop import off_loop
 
 if TYPE_CHECKING:
     from typing import Any
@@ -36,7 +37,9 @@ class SearchServicer(pb_grpc.SearchServiceServicer):
         query = searches.query(request)
         result = await self._searcher.search(query, Deadline.of_call())
         self._metrics.searched(result)
-        return searches.response(request, result, (time.perf_counter() - started) * 1000)
+        total_ms = (time.perf_counter() - started) * 1000
+        kib = sum(len(hit.stored or b"") for hit in result.hits) // 1024
+        return await off_loop(len(result.hits) + kib, searches.response, request, result, total_ms)
 
     async def BatchSearch(
         self, request: pb.BatchSearchRequest, context: ServicerContext[Any, Any]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from searchmesh_common.errors import FailedPrecondition
 from searchmesh_search.document_checks import check_vector
 from searchmesh_search.engine_losses import losses_told
+from searchmesh_search.off_loop import off_loop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -184,7 +185,7 @@ class Searcher:
             confirmed = await self._documents.confirm(
                 collection, [(hit.document_id, hit.generation) for hit in good], since, deadline
             )
-            visible = _visible(query, good, confirmed)
+            visible = await off_loop(len(good), _visible, query, good, confirmed)
             explanation.fuse_ms += _since(started)
             if confirmed.overtaken and repeats:
                 repeats -= 1
