@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING, Protocol
 
 import grpc
@@ -53,10 +54,11 @@ def split_address(address: str) -> tuple[str, int]:
 def server_credentials(settings: ServerSettings) -> grpc.ServerCredentials | None:
     """What the settings say of TLS; None where gRPC is served in the clear.
 
-    Raises StartError where a file cannot be read.
+    Raises StartError where a file cannot be read or is not what it should be.
     """
     if settings.tls_certificate is None or settings.tls_key is None:
         return None
+    _check_pair(settings.tls_certificate, settings.tls_key)
     client_ca = _read(settings.tls_client_ca) if settings.tls_client_ca else None
     return grpc.ssl_server_credentials(
         [(_read(settings.tls_key), _read(settings.tls_certificate))],
@@ -72,10 +74,27 @@ def read_tokens(path: Path | None) -> frozenset[str] | None:
     """
     if path is None:
         return None
-    tokens = frozenset(line.strip() for line in _read(path).decode().splitlines() if line.strip())
+    try:
+        lines = _read(path).decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise StartError(f"{path} is not a text file in UTF-8") from error
+    tokens = frozenset(line.strip() for line in lines if line.strip())
     if not tokens:
         raise StartError(f"{path} holds no token")
     return tokens
+
+
+def _check_pair(certificate: Path, key: Path) -> None:
+    # gRPC would only say that it cannot bind the port, and write the reason to its own log
+    for path in (certificate, key):
+        _read(path)
+    try:
+        # the password is asked for at the terminal where none is given
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        raise StartError(
+            f"{certificate} and {key} are not a PEM certificate and its key: {error}"
+        ) from error
 
 
 def _read(path: Path) -> bytes:

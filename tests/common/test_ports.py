@@ -112,7 +112,22 @@ def test_files_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
     with pytest.raises(StartError, match="holds no token"):
         read_tokens(tmp_path / "empty")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    with pytest.raises(StartError, match="not a text file in UTF-8"):
+        read_tokens(tmp_path / "binary")
     assert read_tokens(None) is None
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key"),
+    [("server.pem", "client.key"), ("server.key", "server.pem"), ("names", "server.key")],
+)
+def test_what_is_no_certificate_with_its_key_stops_the_start(
+    pki: Path, certificate: str, key: str
+) -> None:
+    settings = ServerSettings(tls_certificate=pki / certificate, tls_key=pki / key)
+    with pytest.raises(StartError, match="are not a PEM certificate and its key"):
+        server_credentials(settings)
 
 
 async def test_the_blocking_channel(contract: Contract, pki: Path) -> None:
