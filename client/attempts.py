@@ -23,9 +23,15 @@ class Attempts:
     """Counts attempts, passes the time that is left on to each, and translates their failures."""
 
     def __init__(self, call: Call[Any], connection: Connection) -> None:
+        """Raises InvalidRequest where the call is given no time at all."""
         self._service = call.rpc.service
         self._connection = connection
-        self._timeout = call.timeout or connection.timeout or call.default_timeout
+        wanted = (call.timeout, connection.timeout, call.default_timeout)
+        self._timeout = next(one for one in wanted if one is not None)
+        if not self._timeout > 0:
+            raise errors.InvalidRequest.of(
+                "timeout", f"{self._timeout} given, must be above 0 seconds"
+            )
         self._deadline = time.monotonic() + self._timeout
         self._request_id = current_or_new()
         self._made = 0

@@ -150,6 +150,19 @@ async def test_no_answer_in_time_says_to_wait_longer(server: Scripted, connect: 
         await client.call("search", "notes", "milk", timeout=0.1)
 
 
+@pytest.mark.parametrize("timeout", [0.0, -1.0])
+async def test_no_time_at_all_is_not_the_default(
+    server: Scripted, connect: Connect, timeout: float
+) -> None:
+    client = await connect(replace(server.connection, timeout=timeout))
+    with pytest.raises(errors.InvalidRequest, match=r"timeout: .* above 0"):
+        await client.call("search", "notes", "milk")
+    client = await connect(server.connection)
+    with pytest.raises(errors.InvalidRequest, match=r"timeout: .* above 0"):
+        await client.call("search", "notes", "milk", timeout=timeout)
+    assert not server.calls
+
+
 async def test_a_request_past_the_clients_limit_names_the_limit(
     server: Scripted, connect: Connect
 ) -> None:
