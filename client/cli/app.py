@@ -98,11 +98,21 @@ def global_options(
         search=search,
         tls=tls,
         ca=ca,
-        token=token_file.read_text().strip() if token_file else token,
+        token=_token_of(token_file) if token_file else token,
         caller=caller,
         timeout=timeout,
     )
     context.obj = Session(connection, Output(as_json=as_json))
+
+
+def _token_of(file: Path) -> str:
+    try:
+        token = file.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"--token-file {file} is not a text file in UTF-8") from error
+    if not token:
+        raise typer.BadParameter(f"--token-file {file} holds no token")
+    return token
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -48,11 +48,15 @@ class Output:
         """Say something that is no part of the answer."""
         self.notes.print(Text(sentence, style=style), soft_wrap=True)
 
-    def error(self, error: Exception, hint: str = "") -> None:
-        """Say why a command failed; with JSON, on standard output as `{"error": …}` too."""
+    def complain(self, error: Exception, hint: str = "") -> None:
+        """Say what went wrong, after the answer or instead of one."""
         self.notes.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
         if hint:
             self.note(hint)
+
+    def error(self, error: Exception, hint: str = "") -> None:
+        """Say why there is no answer; with JSON, on standard output as `{"error": …}` too."""
+        self.complain(error, hint)
         if self.as_json:
             print(json.dumps({"error": error_fields(error)}, ensure_ascii=False))
 

@@ -14,9 +14,10 @@ from rich.text import Text
 from searchmesh.cli.output import Output
 from searchmesh.cli.session import session_of
 from searchmesh.connection import Service
-from searchmesh.local import LocalMesh, State
+from searchmesh.local import LocalMesh, LocalMeshError, State
 
 _CHECK_SECONDS = 0.5
+_EXIT_ENDED = 1
 
 
 def up(
@@ -76,6 +77,9 @@ def _stay(mesh: LocalMesh, output: Output) -> None:
             time.sleep(_CHECK_SECONDS)
     except KeyboardInterrupt:
         output.note("stopping")
+    except LocalMeshError as error:
+        output.complain(error)
+        raise typer.Exit(_EXIT_ENDED) from error
 
 
 def _summary(mesh: LocalMesh) -> dict[str, object]:

@@ -55,6 +55,19 @@ def test_the_token_of_a_file_travels_over_tls(
     assert secure.calls["ListModels"][0]["authorization"] == "Bearer secret"
 
 
+@pytest.mark.parametrize(
+    ("content", "fault"), [(b"\n", "holds no token"), (b"\xff", "not a text file")]
+)
+def test_a_file_without_a_token_is_exit_code_2(
+    run: Run, tmp_path: Path, content: bytes, fault: str
+) -> None:
+    token = tmp_path / "t"
+    token.write_bytes(content)
+    ran = run("models", "--token-file", str(token))
+    assert ran.exit_code == 2
+    assert fault in " ".join(ran.stderr.split())
+
+
 def test_the_token_may_be_a_variable(
     run: Run, secure: Scripted, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,6 +92,8 @@ def test_a_service_that_ends_ends_it_with_its_log(tmp_path: Path) -> None:
         assert process.wait(30) == 1
         assert process.stderr
         assert "the encoder service ended with signal 9" in process.stderr.read()
+        assert process.stdout
+        assert process.stdout.read() == ""
 
 
 @pytest.mark.slow
