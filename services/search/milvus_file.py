@@ -14,6 +14,7 @@ import os
 import re
 import signal
 import sqlite3
+import struct
 import time
 from pathlib import Path
 
@@ -32,6 +33,9 @@ _CLAIM_SECONDS = 2.0
 
 _POLL_SECONDS = 0.02
 _BUSY_SECONDS = 10.0
+
+_FLOCK = struct.Struct("hhqqi4x")
+"""`struct flock` of 64-bit Linux: type, whence, start, length, process."""
 
 _claimed: set[Path] = set()
 """Files that this process owns: its own lock would not keep it from claiming one twice."""
@@ -106,6 +110,11 @@ class MilvusFile:
             except OSError:
                 if time.monotonic() > give_up:
                     raise self._in_use() from None
+                # an engine gets the lock from an owner that has died only; one that was stopped
+                # in that moment would keep it
+                holder = _holder_of(lock)
+                if self._is_engine(holder):
+                    _kill(holder)
                 time.sleep(_POLL_SECONDS)
             else:
                 return
@@ -121,8 +130,7 @@ class MilvusFile:
         while self._is_engine(pid):
             if time.monotonic() > give_up:
                 raise StartError(f"process {pid} still works on {self.path} and cannot be ended")
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            _kill(pid)
             time.sleep(_POLL_SECONDS)
 
     def _is_engine(self, pid: int) -> bool:
@@ -147,3 +155,15 @@ class MilvusFile:
             f"the engine's file {self.path} is in use by another process; stop that one, "
             "or give each service a file of its own"
         )
+
+
+def _holder_of(lock: int) -> int:
+    """The process that keeps us from a lock; 0 where none does any more."""
+    wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    kind, *_, pid = _FLOCK.unpack(fcntl.fcntl(lock, fcntl.F_GETLK, wanted))
+    return 0 if kind == fcntl.F_UNLCK else int(pid)
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -158,6 +158,10 @@ class MilvusLite:
                 self._trouble = error.message
                 _log.warning("the engine is not ready", extra=fields(reason=error.message))
                 await asyncio.sleep(_WARM_UP_RETRY_SECONDS)
+            except Exception as error:  # noqa: BLE001 - or the engine would stay away for good
+                self._trouble = f"its start failed: {error!r}"
+                _log.error("the engine's start failed", exc_info=error)
+                await asyncio.sleep(_WARM_UP_RETRY_SECONDS)
             else:
                 self._up.set()
                 _log.info("the engine is ready", extra=fields(pid=process.pid))

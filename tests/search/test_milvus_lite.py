@@ -18,7 +18,7 @@ import pytest
 
 from searchmesh_common.errors import DeadlineExceeded, Unavailable
 from searchmesh_common.ports import StartError
-from searchmesh_search import milvus_lite
+from searchmesh_search import milvus_file, milvus_lite
 from searchmesh_search.engine import row_key
 from searchmesh_search.milvus_engine import MilvusEngine
 
@@ -44,6 +44,15 @@ async def main():
     await asyncio.sleep(60)
 
 asyncio.run(main())
+"""
+
+
+STOPPED_WITH_LOCK = """
+import fcntl, os, signal, sys
+lock = open(sys.argv[1], "r+")
+fcntl.lockf(lock, fcntl.LOCK_EX)
+print("locked", flush=True)
+os.kill(os.getpid(), signal.SIGSTOP)
 """
 
 
@@ -80,6 +89,19 @@ def parent(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], psutil.Proce
             process.wait()
             for left in psutil.wait_procs([its_engine], timeout=2)[1]:
                 left.kill()
+
+
+@pytest.fixture
+def stopped_with_lock(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that could be an engine over `tmp_path`, stopped when it had just got the lock."""
+    lock = tmp_path / ".milvus.db.lock"
+    lock.touch()
+    command = [sys.executable, "-c", STOPPED_WITH_LOCK, str(lock)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
 
 
 def pid_of(engine: MilvusEngine) -> int:
@@ -229,8 +251,10 @@ class TestStopped:
         await writing
         assert await engine.count_rows("one", SOON) == 200
 
-    @pytest.mark.slow
-    async def test_it_is_ended_all_the_same(self, tmp_path: Path) -> None:
+    async def test_it_is_ended_all_the_same(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(milvus_lite, "_END_SECONDS", 0.1)
         async with started(LITE, tmp_path) as engine:
             pid = pid_of(engine)
             await stop(engine)
@@ -286,12 +310,22 @@ class TestRestartedService:
             its_engine.wait(timeout=5)
             assert await engine.count_rows("one", SOON) == 1
 
+    async def test_an_orphan_stopped_with_the_lock_is_ended(
+        self, stopped_with_lock: subprocess.Popen[bytes], tmp_path: Path
+    ) -> None:
+        """It got the lock of its dead owner and would have ended."""
+        async with started(LITE, tmp_path):
+            assert stopped_with_lock.wait(5) == -signal.SIGKILL
+
 
 class TestSecondService:
-    @pytest.mark.slow
     async def test_in_another_process_is_refused(
-        self, parent: tuple[subprocess.Popen[str], psutil.Process], tmp_path: Path
+        self,
+        parent: tuple[subprocess.Popen[str], psutil.Process],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.setattr(milvus_file, "_CLAIM_SECONDS", 0.1)
         engine = MilvusEngine(str(tmp_path / "milvus.db"))
         with pytest.raises(StartError, match=r"milvus.db is in use by another process"):
             await engine.start()
@@ -304,6 +338,21 @@ class TestSecondService:
             await second.start()
         await second.close()
         await engine.ping(SOON)
+
+
+async def test_a_fault_of_ours_at_its_start_does_not_keep_it_away(tmp_path: Path) -> None:
+    faults = [RuntimeError("unforeseen")]
+
+    async def warm_up() -> None:
+        if faults:
+            raise faults.pop()
+
+    lite = milvus_lite.MilvusLite(tmp_path / "milvus.db", warm_up)
+    await lite.start()
+    try:
+        await lite.wait_up(SOON)
+    finally:
+        await lite.close()
 
 
 async def test_a_cancelled_write_lets_the_next_through(engine: MilvusEngine) -> None:
