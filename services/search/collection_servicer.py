@@ -8,9 +8,9 @@ from google.protobuf import empty_pb2
 
 from searchmesh.search.v1 import collection_service_pb2 as pb
 from searchmesh.search.v1 import collection_service_pb2_grpc as pb_grpc
-from searchmesh_common.errors import Unsupported
 from searchmesh_search.convert import collections as convert
 from searchmesh_search.deadline import Deadline
+from searchmesh_search.later import later
 
 if TYPE_CHECKING:
     from typing import Any
@@ -60,9 +60,9 @@ class CollectionServicer(pb_grpc.CollectionServiceServicer):
     async def RebuildCollection(
         self, request: pb.RebuildCollectionRequest, context: ServicerContext[Any, Any]
     ) -> operations_pb2.Operation:
-        raise Unsupported("RebuildCollection is part of the contract but not implemented yet")
+        raise later("RebuildCollection")
 
     async def RollbackCollection(
         self, request: pb.RollbackCollectionRequest, context: ServicerContext[Any, Any]
     ) -> operations_pb2.Operation:
-        raise Unsupported("RollbackCollection is part of the contract but not implemented yet")
+        raise later("RollbackCollection")

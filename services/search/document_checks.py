@@ -1,23 +1,96 @@
-"""What makes one document fail alone."""
+"""New documents, and what makes one of them fail alone."""
 
 from __future__ import annotations
 
 import math
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from searchmesh_common.errors import FieldViolation, InvalidRequest
+from searchmesh_common.errors import FieldViolation, InvalidRequest, ServiceError
 from searchmesh_search.engine import MAX_STRING_BYTES, DeclaredField, FieldType, Metric, VectorKind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from searchmesh_search.collection_spec import Collection, VectorSpace
+    from searchmesh_search.content import Content
 
 MAX_ID_BYTES = 256
 MAX_INTEGER = 2**53
 """From here on a double no longer tells an integer from the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """A document as a caller gave it."""
+
+    id: str
+    stored: bytes
+    """What is kept and given back: opaque here."""
+    content: Content | None
+    vector: np.ndarray | None
+    attributes: Mapping[str, Any]
+    """As a JSON object: numbers are floats."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedDocument:
+    """A document that passed its checks."""
+
+    place: int
+    document: NewDocument
+    fields: Mapping[str, str | int | float | bool | None]
+
+
+def prepare(
+    collection: Collection,
+    documents: Sequence[NewDocument | ServiceError],
+    errors: list[ServiceError | None],
+) -> list[PreparedDocument]:
+    """The documents that pass their checks; the others get their error, by their place."""
+    prepared = []
+    first_places: dict[str, int] = {}
+    for place, document in enumerate(documents):
+        if isinstance(document, ServiceError):
+            continue
+        path = f"documents[{place}]"
+        try:
+            first = first_places.setdefault(document.id, place)
+            if first != place:
+                raise InvalidRequest.of(
+                    f"{path}.id", f"the same as of documents[{first}]; give each id once a call"
+                )
+            fields = _check(collection, document, path)
+        except InvalidRequest as error:
+            errors[place] = error
+        else:
+            prepared.append(PreparedDocument(place, document, fields))
+    return prepared
+
+
+def _check(
+    collection: Collection, document: NewDocument, path: str
+) -> dict[str, str | int | float | bool | None]:
+    check_id(document.id, f"{path}.id")
+    if document.vector is not None:
+        check_vector(document.vector, collection.space, f"{path}.vector")
+    elif collection.model is None:
+        raise InvalidRequest.of(f"{path}.vector", "required: the collection has no model")
+    elif document.content is None:
+        raise InvalidRequest.of(f"{path}.content", "required where no vector is given")
+    elif document.content.modality is not collection.modality:
+        assert collection.modality is not None
+        raise InvalidRequest.of(
+            f"{path}.content",
+            f"is {document.content.modality.value}, the collection's model {collection.model} "
+            f"reads {collection.modality.value}",
+        )
+    check_attributes(document.attributes, f"{path}.attributes")
+    return declared_fields(document.attributes, collection, f"{path}.attributes")
 
 
 def check_id(document_id: str, path: str) -> None:

@@ -11,6 +11,7 @@ from searchmesh_common.errors import Unsupported
 from searchmesh_search import write_tokens
 from searchmesh_search.convert import documents as convert
 from searchmesh_search.deadline import Deadline
+from searchmesh_search.later import later
 from searchmesh_search.off_loop import off_loop
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class DocumentServicer(pb_grpc.DocumentServiceServicer):
         request_iterator: AsyncIterator[pb.ImportDocumentsRequest],
         context: ServicerContext[Any, Any],
     ) -> operations_pb2.Operation:
-        raise _later("ImportDocuments")
+        raise later("ImportDocuments")
 
     async def WatchImport(
         self, request: pb.WatchImportRequest, context: ServicerContext[Any, Any]
@@ -127,8 +128,4 @@ def _refuse_filter(request: pb.DeleteDocumentsRequest | pb.CountDocumentsRequest
 
 def _refuse(method: str) -> None:
     """For methods that must hold a `yield` to be streams at all."""
-    raise _later(method)
-
-
-def _later(method: str) -> Unsupported:
-    return Unsupported(f"{method} is part of the contract but not implemented yet")
+    raise later(method)

@@ -20,15 +20,10 @@ import hashlib
 import json
 import uuid
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from searchmesh_common.errors import Aborted, InvalidRequest, ServiceError
-from searchmesh_search.document_checks import (
-    check_attributes,
-    check_id,
-    check_vector,
-    declared_fields,
-)
+from searchmesh_search.document_checks import prepare
 from searchmesh_search.engine import Engine, Row
 from searchmesh_search.engine_losses import losses_told, require_rows
 from searchmesh_search.journal import (
@@ -50,6 +45,7 @@ if TYPE_CHECKING:
     from searchmesh_search.content import Content
     from searchmesh_search.content_store import ContentRef, ContentStore
     from searchmesh_search.deadline import Deadline
+    from searchmesh_search.document_checks import NewDocument, PreparedDocument
     from searchmesh_search.sweeper import InHand, Sweeper
 
 DELETE = "DeleteDocuments"
@@ -69,19 +65,6 @@ class Encode(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class NewDocument:
-    """A document as a caller gave it."""
-
-    id: str
-    stored: bytes
-    """What is kept and given back: opaque here."""
-    content: Content | None
-    vector: np.ndarray | None
-    attributes: Mapping[str, Any]
-    """As a JSON object: numbers are floats."""
-
-
-@dataclass(frozen=True, slots=True)
 class UpsertResult:
     """What became of a call's documents."""
 
@@ -89,15 +72,6 @@ class UpsertResult:
     """For each document, in the order given; None for one that is stored."""
     write_token: bytes
     """The engine's, for `read_after`. Empty when nothing was stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A document that passed its checks."""
-
-    place: int
-    document: NewDocument
-    fields: Mapping[str, str | int | float | bool | None]
 
 
 class DocumentWriter:
@@ -135,7 +109,7 @@ class DocumentWriter:
             one if isinstance(one, ServiceError) else None for one in documents
         ]
         # a thousand checks would keep the event loop for too long
-        prepared = await asyncio.to_thread(_prepare, collection, documents, errors)
+        prepared = await asyncio.to_thread(prepare, collection, documents, errors)
         if prepared:
             # or a caller that tries again and again would fill the content store
             await require_rows(self._journal, self._engine, collection, deadline)
@@ -169,7 +143,7 @@ class DocumentWriter:
     async def _vectors(
         self,
         collection: Collection,
-        prepared: Sequence[_Prepared],
+        prepared: Sequence[PreparedDocument],
         errors: list[ServiceError | None],
         deadline: Deadline,
     ) -> dict[int, np.ndarray]:
@@ -197,7 +171,7 @@ class DocumentWriter:
     async def _store(
         self,
         collection: Collection,
-        documents: Sequence[_Prepared],
+        documents: Sequence[PreparedDocument],
         vectors: Mapping[int, np.ndarray],
         deadline: Deadline,
     ) -> bytes:
@@ -230,58 +204,11 @@ def _within(error: ServiceError, path: str) -> ServiceError:
     return InvalidRequest(*(replace(one, field=f"{path}.{one.field}") for one in error.violations))
 
 
-def _prepare(
-    collection: Collection,
-    documents: Sequence[NewDocument | ServiceError],
-    errors: list[ServiceError | None],
-) -> list[_Prepared]:
-    """The documents that pass their checks; the others get their error."""
-    prepared = []
-    first_places: dict[str, int] = {}
-    for place, document in enumerate(documents):
-        if isinstance(document, ServiceError):
-            continue
-        path = f"documents[{place}]"
-        try:
-            first = first_places.setdefault(document.id, place)
-            if first != place:
-                raise InvalidRequest.of(
-                    f"{path}.id", f"the same as of documents[{first}]; give each id once a call"
-                )
-            fields = _check(collection, document, path)
-        except InvalidRequest as error:
-            errors[place] = error
-        else:
-            prepared.append(_Prepared(place, document, fields))
-    return prepared
-
-
-def _check(
-    collection: Collection, document: NewDocument, path: str
-) -> dict[str, str | int | float | bool | None]:
-    check_id(document.id, f"{path}.id")
-    if document.vector is not None:
-        check_vector(document.vector, collection.space, f"{path}.vector")
-    elif collection.model is None:
-        raise InvalidRequest.of(f"{path}.vector", "required: the collection has no model")
-    elif document.content is None:
-        raise InvalidRequest.of(f"{path}.content", "required where no vector is given")
-    elif document.content.modality is not collection.modality:
-        assert collection.modality is not None
-        raise InvalidRequest.of(
-            f"{path}.content",
-            f"is {document.content.modality.value}, the collection's model {collection.model} "
-            f"reads {collection.modality.value}",
-        )
-    check_attributes(document.attributes, f"{path}.attributes")
-    return declared_fields(document.attributes, collection, f"{path}.attributes")
-
-
 def _begin(
     connection: Connection,
     collection: Collection,
     intent: str,
-    documents: Sequence[_Prepared],
+    documents: Sequence[PreparedDocument],
     refs: Sequence[ContentRef],
 ) -> list[Write]:
     collection_rows.require(connection, collection.id, collection.name)
@@ -319,7 +246,9 @@ def _delete(
 
 
 def _rows(
-    documents: Sequence[_Prepared], writes: Sequence[Write], vectors: Mapping[int, np.ndarray]
+    documents: Sequence[PreparedDocument],
+    writes: Sequence[Write],
+    vectors: Mapping[int, np.ndarray],
 ) -> list[Row]:
     return [
         Row(write.document_id, write.generation, 0, vectors[one.place], one.fields)

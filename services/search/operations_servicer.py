@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from google.longrunning import operations_pb2 as pb
 from google.longrunning import operations_pb2_grpc as pb_grpc
 
-from searchmesh_common.errors import Unsupported
+from searchmesh_search.later import later
 
 if TYPE_CHECKING:
     from typing import Any
@@ -24,28 +24,24 @@ class OperationsServicer(pb_grpc.OperationsServicer):
     async def GetOperation(
         self, request: pb.GetOperationRequest, context: ServicerContext[Any, Any]
     ) -> pb.Operation:
-        raise _later("GetOperation")
+        raise later("GetOperation")
 
     async def ListOperations(
         self, request: pb.ListOperationsRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListOperationsResponse:
-        raise _later("ListOperations")
+        raise later("ListOperations")
 
     async def CancelOperation(
         self, request: pb.CancelOperationRequest, context: ServicerContext[Any, Any]
     ) -> empty_pb2.Empty:
-        raise _later("CancelOperation")
+        raise later("CancelOperation")
 
     async def DeleteOperation(
         self, request: pb.DeleteOperationRequest, context: ServicerContext[Any, Any]
     ) -> empty_pb2.Empty:
-        raise _later("DeleteOperation")
+        raise later("DeleteOperation")
 
     async def WaitOperation(
         self, request: pb.WaitOperationRequest, context: ServicerContext[Any, Any]
     ) -> pb.Operation:
-        raise _later("WaitOperation")
-
-
-def _later(method: str) -> Unsupported:
-    return Unsupported(f"{method} is part of the contract but not implemented yet")
+        raise later("WaitOperation")

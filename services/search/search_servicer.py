@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from searchmesh.search.v1 import search_service_pb2 as pb
 from searchmesh.search.v1 import search_service_pb2_grpc as pb_grpc
-from searchmesh_common.errors import Unsupported
 from searchmesh_search.convert import searches
 from searchmesh_search.deadline import Deadline
+from searchmesh_search.later import later
 from searchmesh_search.off_loop import off_loop
 
 if TYPE_CHECKING:
@@ -44,33 +44,29 @@ class SearchServicer(pb_grpc.SearchServiceServicer):
     async def BatchSearch(
         self, request: pb.BatchSearchRequest, context: ServicerContext[Any, Any]
     ) -> pb.BatchSearchResponse:
-        raise _later("BatchSearch")
+        raise later("BatchSearch")
 
     async def Recommend(
         self, request: pb.RecommendRequest, context: ServicerContext[Any, Any]
     ) -> pb.RecommendResponse:
-        raise _later("Recommend")
+        raise later("Recommend")
 
     async def Classify(
         self, request: pb.ClassifyRequest, context: ServicerContext[Any, Any]
     ) -> pb.ClassifyResponse:
-        raise _later("Classify")
+        raise later("Classify")
 
     async def Answer(
         self, request: pb.AnswerRequest, context: ServicerContext[Any, Any]
     ) -> pb.AnswerResponse:
-        raise _later("Answer")
+        raise later("Answer")
 
     async def Facets(
         self, request: pb.FacetsRequest, context: ServicerContext[Any, Any]
     ) -> pb.FacetsResponse:
-        raise _later("Facets")
+        raise later("Facets")
 
     async def Locate(
         self, request: pb.LocateRequest, context: ServicerContext[Any, Any]
     ) -> pb.LocateResponse:
-        raise _later("Locate")
-
-
-def _later(method: str) -> Unsupported:
-    return Unsupported(f"{method} is part of the contract but not implemented yet")
+        raise later("Locate")

@@ -171,14 +171,7 @@ class Searcher:
         while True:
             since = datetime.now(UTC)
             started = time.perf_counter()
-            async with losses_told(self._journal, collection, deadline):
-                (near,) = await self._engine.search(
-                    collection.physical,
-                    vector[None],
-                    rows,
-                    deadline.remaining(),
-                    read_after=query.read_after,
-                )
+            near = await self._ask(collection, vector, rows, query.read_after, deadline)
             explanation.search_ms += _since(started)
             started = time.perf_counter()
             good = [hit for hit in near if query.min_score is None or hit.score >= query.min_score]
@@ -193,6 +186,24 @@ class Searcher:
             if len(visible) >= wanted or len(good) < rows or rows == most:
                 return visible[query.offset : wanted]
             rows = min(rows * 2, most)
+
+    async def _ask(
+        self,
+        collection: Collection,
+        vector: np.ndarray,
+        rows: int,
+        read_after: bytes,
+        deadline: Deadline,
+    ) -> Sequence[EngineHit]:
+        async with losses_told(self._journal, collection, deadline):
+            (near,) = await self._engine.search(
+                collection.physical,
+                vector[None],
+                rows,
+                deadline.remaining(),
+                read_after=read_after,
+            )
+        return near
 
     async def _hits(
         self, query: SearchQuery, found: Sequence[tuple[EngineHit, ContentRef]]

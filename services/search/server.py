@@ -89,25 +89,11 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
         searcher = Searcher(journal, collections, documents, engine, encoder.encode_query)
 
         server = Server(settings, registry)
-        server.add(
-            collection_service_pb2_grpc.add_CollectionServiceServicer_to_server,
+        _add_services(
+            server,
             CollectionServicer(collections),
-            collection_servicer.SERVICE,
-        )
-        server.add(
-            document_service_pb2_grpc.add_DocumentServiceServicer_to_server,
             DocumentServicer(collections, documents, writer, metrics),
-            document_servicer.SERVICE,
-        )
-        server.add(
-            search_service_pb2_grpc.add_SearchServiceServicer_to_server,
             SearchServicer(searcher, metrics),
-            search_servicer.SERVICE,
-        )
-        server.add(
-            operations_pb2_grpc.add_OperationsServicer_to_server,
-            OperationsServicer(),
-            operations_servicer.SERVICE,
         )
         server.health.add_check(_storage_check(settings, engine, journal))
         for work, name in (
@@ -116,6 +102,34 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
         ):
             await resources.enter_async_context(_in_background(work, name))
         yield server
+
+
+def _add_services(
+    server: Server,
+    collections: CollectionServicer,
+    documents: DocumentServicer,
+    search: SearchServicer,
+) -> None:
+    server.add(
+        collection_service_pb2_grpc.add_CollectionServiceServicer_to_server,
+        collections,
+        collection_servicer.SERVICE,
+    )
+    server.add(
+        document_service_pb2_grpc.add_DocumentServiceServicer_to_server,
+        documents,
+        document_servicer.SERVICE,
+    )
+    server.add(
+        search_service_pb2_grpc.add_SearchServiceServicer_to_server,
+        search,
+        search_servicer.SERVICE,
+    )
+    server.add(
+        operations_pb2_grpc.add_OperationsServicer_to_server,
+        OperationsServicer(),
+        operations_servicer.SERVICE,
+    )
 
 
 def _encoder_target(settings: SearchSettings) -> Target:

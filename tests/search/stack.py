@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from searchmesh_search.collections import Collections
 from searchmesh_search.content import Content, Modality
 from searchmesh_search.content_store import ContentStore
 from searchmesh_search.deadline import Deadline
-from searchmesh_search.document_writer import DocumentWriter, NewDocument
+from searchmesh_search.document_checks import NewDocument
+from searchmesh_search.document_writer import DocumentWriter
 from searchmesh_search.documents import Documents
 from searchmesh_search.encoder_client import EncodedQuery
 from searchmesh_search.engine import Metric
@@ -101,6 +103,21 @@ class Patchable:
     def restore(self, method: str) -> None:
         """Undo `patch`."""
         delattr(self, method)
+
+    def hold(self, method: str) -> tuple[asyncio.Event, asyncio.Event]:
+        """Hold the next call of a method: two events, the first set once it is there, the second
+        to be set to let it go on.
+        """
+        entered, go_on = asyncio.Event(), asyncio.Event()
+
+        async def wait(work: Callable[..., Awaitable[Any]], *given: object, **named: object) -> Any:
+            self.restore(method)
+            entered.set()
+            await go_on.wait()
+            return await work(*given, **named)
+
+        self.patch(method, wait)
+        return entered, go_on
 
     def fail_once(self, method: str, error: Exception) -> None:
         """Let the next call of a method fail, before it does anything."""

@@ -194,19 +194,12 @@ async def test_a_creation_that_the_engine_refuses_leaves_nothing(stack: Stack) -
 
 
 async def test_a_creation_that_is_cancelled_leaves_nothing(stack: Stack) -> None:
-    entered = asyncio.Event()
-
-    async def hang(*_arguments: object) -> None:
-        entered.set()
-        await asyncio.sleep(60)
-
-    stack.engine.patch("create_collection", hang)
+    entered, _ = stack.engine.hold("create_collection")
     creating = asyncio.create_task(stack.collections.create(SPEC, "", soon()))
     await entered.wait()
     creating.cancel()
     with pytest.raises(asyncio.CancelledError):
         await creating
-    stack.engine.restore("create_collection")
     assert await stack.collection()
 
 

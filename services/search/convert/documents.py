@@ -15,7 +15,7 @@ from searchmesh_common.errors import InvalidRequest, ServiceError
 from searchmesh_search import write_tokens
 from searchmesh_search.convert import values
 from searchmesh_search.convert.times import timestamp
-from searchmesh_search.document_writer import NewDocument
+from searchmesh_search.document_checks import NewDocument
 
 if TYPE_CHECKING:
     from google.protobuf import struct_pb2
