@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from searchmesh_search.engine import CollectionSchema, EngineHit
+
+on_shared_engine = pytest.mark.asyncio(loop_scope="module")
 
 FIELDS = (
     DeclaredField("in", FieldType.STRING),
@@ -64,16 +67,27 @@ AWKWARD_IDS = [
 ]
 
 
-@pytest.fixture(params=ENGINES)
-async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MilvusEngine]:
-    async with started(request.param, tmp_path) as engine:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=ENGINES)
+async def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[MilvusEngine]:
+    async with started(request.param, tmp_path_factory.mktemp("engine")) as engine:
         yield engine
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def engine(shared: MilvusEngine) -> AsyncIterator[MilvusEngine]:
+    """An engine without collections."""
+    yield shared
+    for physical in await shared.list_collections(SOON):
+        await shared.drop_collection(physical, SOON)
 
 
 def ids(hits: list[EngineHit]) -> list[str]:
     return [hit.document_id for hit in hits]
 
 
+@on_shared_engine
 class TestCollections:
     async def test_made_listed_and_dropped(self, engine: MilvusEngine) -> None:
         await engine.create_collection("one", schema(), SOON)
@@ -82,6 +96,8 @@ class TestCollections:
         await engine.drop_collection("one", SOON)
         await engine.drop_collection("one", SOON)
         assert await engine.list_collections(SOON) == ["two"]
+        assert not await engine.has_collection("one", SOON)
+        assert await engine.has_collection("two", SOON)
 
     async def test_made_again_keeps_its_rows(self, engine: MilvusEngine) -> None:
         described = schema(fields=FIELDS, index=Index("IVF_FLAT", {"nlist": 8, "nprobe": 4}))
@@ -139,6 +155,7 @@ class TestCollections:
             await engine.search("gone", vectors(1), 1, SOON)
 
 
+@on_shared_engine
 class TestSearch:
     @pytest.mark.parametrize("metric", [Metric.COSINE, Metric.INNER_PRODUCT, Metric.EUCLIDEAN])
     @pytest.mark.parametrize("index", ["FLAT", "IVF_FLAT"])
@@ -218,6 +235,7 @@ class TestSearch:
             await engine.search("one", vectors(1), 1, SOON, read_after=b"hello")
 
 
+@on_shared_engine
 class TestRows:
     async def test_a_write_is_seen_by_the_next_read(self, engine: MilvusEngine) -> None:
         await engine.create_collection("one", schema(), SOON)
@@ -329,6 +347,7 @@ async def id_survives(engine: MilvusEngine, given: list[str]) -> None:
     assert await engine.count_rows("one", SOON) == 0
 
 
+@on_shared_engine
 async def test_awkward_ids(engine: MilvusEngine) -> None:
     await engine.create_collection("one", schema(16), SOON)
     await id_survives(engine, AWKWARD_IDS)
@@ -352,6 +371,7 @@ def test_any_ids(name: str, tmp_path: Path) -> None:
             runner.run(context.__aexit__(None, None, None))
 
 
+@on_shared_engine
 class TestTime:
     async def test_no_time_left(self, engine: MilvusEngine) -> None:
         await engine.create_collection("one", schema(), SOON)

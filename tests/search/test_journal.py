@@ -4,6 +4,7 @@ import asyncio
 import os
 import sqlite3
 import threading
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import psutil
@@ -62,6 +63,22 @@ def increment(connection: Connection) -> int:
     return value + 1
 
 
+@asynccontextmanager
+async def blocked(journal: Journal) -> AsyncIterator[None]:
+    """While its writer is at work on something else."""
+    release, entered = threading.Event(), threading.Event()
+
+    def block(connection: Connection) -> None:
+        entered.set()
+        release.wait(20)
+
+    blocking = asyncio.create_task(journal.write(block, soon()))
+    await asyncio.to_thread(entered.wait)
+    yield
+    release.set()
+    await blocking
+
+
 async def test_concurrent_increments_are_never_lost(journal: Journal) -> None:
     await journal.write(add_counter, soon())
     seen = await asyncio.gather(*(journal.write(increment, soon()) for _ in range(160)))
@@ -117,18 +134,9 @@ async def test_a_write_waits_no_longer_than_its_deadline_and_is_then_left_out(
     journal: Journal,
 ) -> None:
     await journal.write(add_counter, soon())
-    release, entered = threading.Event(), threading.Event()
-
-    def block(connection: Connection) -> None:
-        entered.set()
-        release.wait(20)
-
-    blocking = asyncio.create_task(journal.write(block, soon()))
-    await asyncio.to_thread(entered.wait)
-    with pytest.raises(DeadlineExceeded):
-        await journal.write(increment, Deadline.after(0.02))
-    release.set()
-    await blocking
+    async with blocked(journal):
+        with pytest.raises(DeadlineExceeded):
+            await journal.write(increment, Deadline.after(0.02))
     await journal.ping(soon())
     assert await journal.read(read_counter, soon()) == 0
 
@@ -143,20 +151,11 @@ async def test_a_deadline_that_has_passed_starts_nothing(journal: Journal) -> No
 async def test_a_full_queue_is_overload(tmp_path: Path) -> None:
     journal = Journal(url(tmp_path), max_waiting=1)
     await journal.open()
-    release, entered = threading.Event(), threading.Event()
-
-    def block(connection: Connection) -> None:
-        entered.set()
-        release.wait(20)
-
-    blocking = asyncio.create_task(journal.write(block, soon()))
-    await asyncio.to_thread(entered.wait)
-    waiting = asyncio.create_task(journal.write(lambda c: 1, soon()))
-    await asyncio.sleep(0)
-    with pytest.raises(Overloaded, match="1 writes waiting"):
-        await journal.write(lambda c: 2, soon())
-    release.set()
-    await blocking
+    async with blocked(journal):
+        waiting = asyncio.create_task(journal.write(lambda c: 1, soon()))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="1 writes waiting"):
+            await journal.write(lambda c: 2, soon())
     assert await waiting == 1
     await journal.close()
 

@@ -35,13 +35,6 @@ def test_a_relative_home_gives_an_absolute_journal() -> None:
     assert settings.journal_url == f"sqlite:///{Path.cwd()}/state/journal.db"
 
 
-def test_the_defaults_are_those_of_the_design() -> None:
-    settings = SearchSettings()
-    assert settings.listen == "127.0.0.1:50052"
-    assert settings.metrics_listen == "127.0.0.1:9102"
-    assert settings.encoder == "127.0.0.1:50051"
-
-
 def test_a_bad_value_names_its_variable() -> None:
     with pytest.raises(SettingsError, match="SEARCH_HEALTH_INTERVAL_SECONDS='no'"):
         load(SearchSettings, PREFIX, {"SEARCH_HEALTH_INTERVAL_SECONDS": "no"})
