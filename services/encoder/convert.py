@@ -66,7 +66,6 @@ def encode_call(request: pb.EncodeRequest) -> EncodeCall:
         dimensions=request.dimensions,
         fingerprint=request.fingerprint,
         deadline=current.deadline if current else None,
-        caller=current.caller if current else "",
     )
 
 

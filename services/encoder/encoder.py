@@ -48,7 +48,6 @@ class EncodeCall:
     """The fingerprint that the model must have; empty for any."""
     deadline: float | None = None
     """On the clock of time.monotonic."""
-    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +143,7 @@ class Encoder:
     ) -> Sequence[Done[np.ndarray] | ServiceError]:
         """The vector of each content, or why it has none."""
         items = [
-            Item(model, one, one.tokens, call.lane, call.deadline, call.caller)
+            Item(model, one, one.tokens, call.lane, call.deadline)
             for one in prepared
             if not isinstance(one, ServiceError)
         ]

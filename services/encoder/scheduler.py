@@ -1,8 +1,8 @@
 """Waiting items to batches: late, by length, within a budget.
 
-The scheduler sees lane, deadline, caller, length and cost of an item, never a modality. There is no
-timer: a worker that falls free takes its batch then, the oldest item and others of nearly its
-length, so that batches grow with the load and an idle service answers at once.
+The scheduler sees lane, deadline and length of an item, never a modality. There is no timer: a
+worker that falls free takes its batch then, the oldest item and others of nearly its length, so
+that batches grow with the load and an idle service answers at once.
 """
 
 from __future__ import annotations

@@ -44,7 +44,6 @@ class Item(Generic[Payload, Result]):
     lane: Lane
     deadline: float | None = None
     """On the clock of time.monotonic; it is not computed once this has passed."""
-    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)
