@@ -154,8 +154,16 @@ async def test_a_caller_who_goes_away_leaves_nothing_behind(
     tiny_cards: Path, tiny_home: Path
 ) -> None:
     async with serving(quick_settings(tiny_home, tiny_cards)) as served:
+        watching = set(served.server._open_calls._streams)
         stream = served.encoder.EncodeStream()
         await stream.write(message("1", texts("a")))
         await stream.read()
+        assert served.server._open_calls._streams - watching
         stream.cancel()
+        for _ in range(1000):
+            if not served.server._open_calls._streams - watching:
+                break
+            await asyncio.sleep(0.01)
+        else:
+            pytest.fail("the stream is still open")
         await served.encoder.Encode(texts("a"))
