@@ -159,7 +159,7 @@ def _write_float16(vector: vector_pb2.Vector, components: np.ndarray) -> None:
 
 def _write_floats(vector: vector_pb2.Vector, components: np.ndarray) -> None:
     # a packed field is its tag, its length and the bytes of float32_le; filling it number by number
-    # would keep the event loop for 5 ms at 256 vectors of 384
+    # takes several times as long, on the event loop
     packed = components.astype("<f4", copy=False).tobytes()
     vector.floats.MergeFromString(_FLOATS_TAG + _varint(len(packed)) + packed)
 

@@ -37,7 +37,7 @@ longer one: a run's fixed cost is that of some 16 tokens, so more padding costs 
 """
 
 _FORGET_SECONDS = 0.1
-"""Least time between two looks through a full queue, each of which takes about a millisecond."""
+"""Least time between two looks through a full queue, which keep the event loop."""
 
 _RETRY_SECONDS = (0.1, 30.0)
 _RATE_SMOOTHING = 0.1

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.slow
 @pytest.mark.shared_data
-@pytest.mark.timeout(1800)  # 1.24 million tokens: two minutes of two idle CPUs, more of busy ones
+@pytest.mark.timeout(1800)  # a whole corpus, on CPUs that others may use too
 @pytest.mark.skipif(not FOLDER.exists(), reason=f"SciFact is not at {FOLDER}")
 def test_scifact(minilm: TextModel, capsys: pytest.CaptureFixture[str]) -> None:
     started = time.monotonic()
