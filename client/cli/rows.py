@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, ParamSpec
 
@@ -95,10 +96,18 @@ def _csv_rows(reader: _CsvReader, columns: Columns) -> Iterator[Row]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield Row(line, None, f"not CSV: {error}")
+            yield Row(line, None, _csv_fault(line, reader.line_num, error))
             continue
         if cells:
             yield _row(line, _from_cells, cells, header, columns)
+
+
+def _csv_fault(line: int, last_line: int, error: csv.Error) -> str:
+    """What is wrong, and which lines go with it: an open quote takes in all up to the next."""
+    if str(error) == "unexpected end of data":
+        return f"not CSV: a quote is never closed, so nothing from line {line} on was read"
+    lost = f", so lines {line} to {last_line} were not read" if last_line > line else ""
+    return f"not CSV: {error}{lost}"
 
 
 def _from_json(raw: bytes, columns: Columns) -> Document:
@@ -141,6 +150,12 @@ def _parse_object(raw: bytes) -> dict[str, Any]:
         raise _RowError(f"not JSON: {error.msg} at column {error.colno}") from error
     except RecursionError as error:
         raise _RowError("not JSON that can be read: nested too deeply") from error
+    except ValueError as error:
+        # what is left is Python's limit on digits
+        raise _RowError(
+            f"holds a whole number of more than {sys.get_int_max_str_digits():,} digits:"
+            " send it as a string"
+        ) from error
     if not isinstance(value, dict):
         raise _RowError(f"must be a JSON object, not {raw[:20].decode(errors='replace').strip()}")
     return value
@@ -201,7 +216,7 @@ def _typed(name: str, cell: str, columns: Columns) -> Any:
                 return {"true": True, "1": True, "false": False, "0": False}[cell.lower()]
             case _:
                 return cell
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, RecursionError) as error:
         kind = "a JSON list" if name == columns.vector else (columns.types or {})[name].lower()
         raise _RowError(f"{name}: {cell[:40]!r} is not {kind}") from error
 

@@ -47,6 +47,7 @@ def test_json_lines_become_documents() -> None:
         (b'{"id": "a", "text": "\xff"}', "not UTF-8: byte 22"),
         (b"[" * 10 + b'{"id"', "not JSON"),
         (b'{"id":' + b"[" * 100_000, "nested too deeply"),
+        (b'{"id": "a", "text": "x", "n": ' + b"9" * 5000 + b"}", "more than 4,300 digits"),
     ],
 )
 def test_a_faulty_line_fails_alone(line: bytes, fault: str) -> None:
@@ -111,7 +112,16 @@ def test_a_faulty_row_fails_alone(row: bytes, fault: str) -> None:
 def test_a_quote_that_never_ends_is_a_fault_of_its_row() -> None:
     first, second = _csv(b'id,text\na,milk\nb,"bread\nc,apples\n')
     assert first.document
-    assert (second.line, second.fault) == (3, "not CSV: unexpected end of data")
+    assert (second.line, second.document) == (3, None)
+    assert second.fault == "not CSV: a quote is never closed, so nothing from line 3 on was read"
+
+
+def test_a_quote_that_ends_rows_later_says_which_are_lost() -> None:
+    bad, after = _csv(b'id,text\na,"milk\nb,"bread"\nc,apples\n')
+    assert bad.line == 2
+    assert bad.fault.endswith("so lines 2 to 3 were not read")
+    assert after.document
+    assert after.document.id == "c"
 
 
 @pytest.mark.parametrize(
@@ -136,6 +146,9 @@ def test_vectors_are_read_from_their_column() -> None:
     assert row.document.vector == [1, 2.5]
     (bad,) = _csv(b"id,v\na,1;2\n", columns)
     assert bad.fault == "v: '1;2' is not a JSON list"
+    deep, after = _csv(b"id,v\na," + b"[" * 100_000 + b'\nb,"[1]"\n', columns)
+    assert deep.fault.endswith("is not a JSON list")
+    assert after.document
 
 
 _cell = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
