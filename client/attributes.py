@@ -12,6 +12,12 @@ from searchmesh.errors import InvalidRequest
 
 _LARGEST_EXACT = 2**53
 
+_MOST_DEPTH = 30
+"""Lists and objects within each other. A message may hold 100 others within each other; an object
+takes three of them, and the calls around it a few more."""
+
+_MOST_SHOWN_BITS = 128
+
 
 def attributes_to(attributes: Mapping[str, Any], path: str) -> struct_pb2.Struct:
     """path: where the attributes are in the request, for the error.
@@ -29,7 +35,9 @@ def attributes_from(struct: struct_pb2.Struct) -> dict[str, Any]:
     return {key: _value_from(value) for key, value in struct.fields.items()}
 
 
-def _fill(target: struct_pb2.Value, value: object, path: str) -> None:
+def _fill(target: struct_pb2.Value, value: object, path: str, depth: int = 0) -> None:
+    if depth > _MOST_DEPTH:
+        raise InvalidRequest.of(path, f"lists and objects nest more than {_MOST_DEPTH} deep")
     match value:
         case None:
             target.null_value = struct_pb2.NULL_VALUE
@@ -43,11 +51,11 @@ def _fill(target: struct_pb2.Value, value: object, path: str) -> None:
             target.struct_value.SetInParent()
             for key, inner in value.items():
                 name = _checked_text(key, path)
-                _fill(target.struct_value.fields[name], inner, f"{path}.{name}")
+                _fill(target.struct_value.fields[name], inner, f"{path}.{name}", depth + 1)
         case Sequence() if not isinstance(value, bytes | bytearray):
             target.list_value.SetInParent()
             for index, inner in enumerate(value):
-                _fill(target.list_value.values.add(), inner, f"{path}[{index}]")
+                _fill(target.list_value.values.add(), inner, f"{path}[{index}]", depth + 1)
         case _:
             raise InvalidRequest.of(path, f"a {type(value).__name__} is no JSON value")
 
@@ -65,11 +73,16 @@ def _checked_text(text: object, path: str) -> str:
 def _checked_number(value: float, path: str) -> float:
     if isinstance(value, int) and abs(value) > _LARGEST_EXACT:
         raise InvalidRequest.of(
-            path, f"{value} is past 2^53, where numbers lose digits: send it as a string"
+            path, f"{_shown(value)} is past 2^53, where numbers lose digits: send it as a string"
         )
     if not math.isfinite(value):
         raise InvalidRequest.of(path, f"{value} is not finite: leave it out or send a string")
     return float(value)
+
+
+def _shown(value: int) -> str:
+    # a number of thousands of digits says nothing, and Python refuses to write it out
+    return str(value) if value.bit_length() <= _MOST_SHOWN_BITS else "a whole number"
 
 
 def _value_from(value: struct_pb2.Value) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
 from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from searchmesh import Document, batches
+from searchmesh.errors import InvalidRequest
 from searchmesh.results import UpsertBatch, UpsertResult
 
 _documents = st.lists(
@@ -46,3 +48,13 @@ def test_a_bad_id_says_what_is_wrong_with_it() -> None:
         "document.id: holds a control character",
         "document.id: has 258 bytes, must have 1 to 256",
     ]
+
+
+def test_attributes_nested_too_deeply_fail_their_document_alone() -> None:
+    deep: Any = 1
+    for _ in range(200):
+        deep = {"k": deep}
+    documents = [Document("a", "milk"), Document("b", attributes=deep), Document("c", "bread")]
+    (batch,) = batches.batches(documents, 10)
+    assert [one.id for one in batch.messages] == ["a", "c"]
+    assert isinstance(batch.refused[1].error, InvalidRequest)
