@@ -37,7 +37,10 @@ class Failures:
 
     def __enter__(self) -> Failures:
         if self._file:
-            self._out = self._stack.enter_context(self._file.open("w", encoding="utf-8"))
+            # half a character, which an id may hold, is written as JSON's escape of it
+            self._out = self._stack.enter_context(
+                self._file.open("w", encoding="utf-8", errors="backslashreplace")
+            )
         return self
 
     def __exit__(

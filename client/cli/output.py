@@ -40,17 +40,19 @@ class Output:
     def answer(self, value: object, render: Callable[[], RenderableType]) -> None:
         """Print the one answer of a command: `value` as JSON, or what `render` makes of it."""
         if self.as_json:
-            print(json.dumps(plain(value), ensure_ascii=False, indent=2))
+            print(_json(plain(value), indent=2))
         else:
             self._answers.print(render())
 
     def note(self, sentence: str, style: str = "") -> None:
         """Say something that is no part of the answer."""
-        self.notes.print(Text(sentence, style=style), soft_wrap=True)
+        self.notes.print(Text(_printable(sentence), style=style), soft_wrap=True)
 
     def complain(self, error: Exception, hint: str = "") -> None:
         """Say what went wrong, after the answer or instead of one."""
-        self.notes.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
+        self.notes.print(
+            Text.assemble(("error: ", "bold red"), _printable(str(error))), soft_wrap=True
+        )
         if hint:
             self.note(hint)
 
@@ -58,7 +60,16 @@ class Output:
         """Say why there is no answer; with JSON, on standard output as `{"error": …}` too."""
         self.complain(error, hint)
         if self.as_json:
-            print(json.dumps({"error": error_fields(error)}, ensure_ascii=False))
+            print(_json({"error": error_fields(error)}))
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    return _printable(json.dumps(value, ensure_ascii=False, indent=indent))
+
+
+def _printable(text: str) -> str:
+    """The text with halves of characters as escapes, which are JSON's too."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> RenderableType:

@@ -66,6 +66,21 @@ def test_failures_are_told_by_line_and_kept(on_mesh: Run, collection: str, tmp_p
     assert not any("documents[" in one["reason"] for one in kept if one["line"] != 5)
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_id_of_half_a_character_is_one_failure(
+    on_mesh: Run, collection: str, tmp_path: Path, as_json: bool
+) -> None:
+    file, failures = tmp_path / "x.jsonl", tmp_path / "failures.jsonl"
+    file.write_text('{"id": "\\ud800", "text": "x"}\n{"id": "a", "text": "milk"}\n')
+    flags = ("--json",) if as_json else ()
+    ran = on_mesh("import", str(file), collection, "--failures", str(failures), *flags)
+    assert ran.exit_code == 1
+    assert "line 1: \\ud800: id: holds half a character" in ran.stderr
+    assert json.loads(failures.read_text())["id"] == "\ud800"
+    if as_json:
+        assert (ran.json["stored"], ran.json["failed"]) == (1, 1)
+
+
 def test_standard_input(on_mesh: Run, collection: str, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = "".join(json.dumps({"id": f"d{n}", "text": f"number {n}"}) + "\n" for n in range(600))
     piped = io.BufferedReader(io.BytesIO(lines.encode()))
