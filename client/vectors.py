@@ -23,15 +23,24 @@ def vector_to(vector: VectorLike, path: str) -> vector_pb2.Vector:
     try:
         array = np.asarray(vector)
     except ValueError as error:
-        raise InvalidRequest.of(path, "must be one row of numbers") from error
+        raise InvalidRequest.of(path, "must be one row of numbers, not lists in a list") from error
     if array.ndim != 1 or array.dtype.kind not in "fiu":
-        shape = "x".join(map(str, array.shape)) or "none"
-        raise InvalidRequest.of(
-            path, f"must be one row of numbers, not {array.dtype} of shape {shape}"
-        )
+        raise InvalidRequest.of(path, f"must be one row of numbers, {_otherwise(array)}")
     if array.dtype == np.uint8:
         return vector_pb2.Vector(packed_bits=array.tobytes())
-    return vector_pb2.Vector(float32_le=array.astype("<f4").tobytes())
+    with np.errstate(over="ignore"):
+        # what is past 32 bits becomes infinite, which the service refuses
+        return vector_pb2.Vector(float32_le=array.astype("<f4").tobytes())
+
+
+def _otherwise(array: np.ndarray) -> str:
+    """What an array is instead of one row of numbers."""
+    if array.ndim == 0:
+        return "not a single value"
+    if array.ndim > 1:
+        return "not lists in a list"
+    kinds = {"U": "texts", "S": "bytes", "b": "booleans", "c": "complex numbers"}
+    return f"and holds {kinds.get(array.dtype.kind, 'something else')}"
 
 
 def vector_from(vector: vector_pb2.Vector) -> np.ndarray:

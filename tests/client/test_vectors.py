@@ -45,3 +45,24 @@ def test_every_form_reads_as_floats(vector: vector_pb2.Vector) -> None:
 def test_what_is_no_row_of_numbers_is_refused(given: Any) -> None:
     with pytest.raises(InvalidRequest, match=r"query\.vector: must be one row of numbers"):
         vector_to(given, "query.vector")
+
+
+@pytest.mark.parametrize(
+    ("given", "instead"),
+    [
+        ([[1, 2]], ", not lists in a list"),
+        ([[1], [1, 2]], ", not lists in a list"),
+        ("12", ", not a single value"),
+        (["a"], ", and holds texts"),
+        ([True], ", and holds booleans"),
+        ([1, None], ", and holds something else"),
+    ],
+)
+def test_it_says_in_plain_words_what_is_there_instead(given: Any, instead: str) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        vector_to(given, "vector")
+    assert str(raised.value) == f"vector: must be one row of numbers{instead}"
+
+
+def test_what_is_past_32_bits_is_for_the_service_to_refuse() -> None:
+    assert vector_from(vector_to([1e300], "vector")).tolist() == [float("inf")]
