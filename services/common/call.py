@@ -60,6 +60,8 @@ class Rpc:
     """Raises Unauthenticated by the call's metadata; None where anyone may call."""
 
     default_deadline_seconds: float | None
+    max_message_bytes: int
+    """Largest message sent."""
     is_stream: bool
     open_calls: OpenCalls
     log_level: int

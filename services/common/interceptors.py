@@ -11,6 +11,7 @@ Servicers stay at translate, call the core, translate back; errors of the family
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metrics: CallMetrics,
         *,
         default_deadline_seconds: float,
+        max_message_bytes: int,
         open_calls: OpenCalls,
         tokens: TokenCheck | None = None,
     ) -> None:
@@ -61,6 +63,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._validator = validator
         self._metrics = metrics
         self._default_deadline_seconds = default_deadline_seconds
+        self._max_message_bytes = max_message_bytes
         self._open_calls = open_calls
         self._tokens = tokens
         self._handlers: dict[str, Handler] = {}
@@ -119,6 +122,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             validate=None if is_library else self._validator.validate,
             admit=None if is_open or self._tokens is None else self._tokens.check,
             default_deadline_seconds=self._default_deadline_seconds if is_unary else None,
+            max_message_bytes=self._max_message_bytes,
             open_calls=self._open_calls,
             is_stream=not is_unary,
             log_level=logging.DEBUG if is_library else logging.INFO,
@@ -157,9 +161,19 @@ def _streaming(
             call.admit()
             async with aclosing(inner(read(call, raw), context)) as responses:
                 async for response in responses:
-                    await context.write(response)
+                    await _write(rpc, context, response)
 
     return behaviour
+
+
+async def _write(rpc: Rpc, context: Context, response: Message) -> None:
+    try:
+        await context.write(response)
+    except grpc.aio.InternalError as error:
+        if response.ByteSize() > rpc.max_message_bytes:
+            raise
+        # the caller went away with answers unread; the cancellation of this task is on its way
+        raise asyncio.CancelledError from error
 
 
 async def _messages(call: Call, raw_messages: AsyncIterator[bytes]) -> AsyncGenerator[Message]:

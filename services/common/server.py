@@ -98,6 +98,7 @@ class Server:
             self.validator,
             CallMetrics(registry),
             default_deadline_seconds=settings.default_deadline_seconds,
+            max_message_bytes=settings.max_message_bytes,
             open_calls=self._open_calls,
             tokens=TokenCheck(tokens) if tokens else None,
         )

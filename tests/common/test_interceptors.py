@@ -186,6 +186,50 @@ async def test_cancellation_reaches_the_servicer(echo: Echo, method: str) -> Non
     assert ended(echo, method, "Canceled") == 1
 
 
+async def test_a_stream_cancelled_with_its_answers_unread_is_no_fault(
+    echo: Echo, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "searchmesh.call")
+    under_way = asyncio.Event()
+
+    async def much(text: str) -> str:
+        if text == "b":
+            under_way.set()
+        # more than fits on the way
+        return text * 10_000_000
+
+    echo.servicer.behaviour = much
+    stream = echo.client.split(echo.client.request(text="abc"))
+    await stream.read()
+    await asyncio.wait_for(under_way.wait(), 5)
+    stream.cancel()
+    assert await _ending(echo, "Split") == "Canceled"
+    (record,) = [one for one in caplog.records if one.name == "searchmesh.call"]
+    assert (record.levelno, record.exc_info) == (logging.INFO, None)
+
+
+async def test_an_answer_over_the_limit_is_no_cancellation(contract: Contract) -> None:
+    async def much(text: str) -> str:
+        return text * 70_000
+
+    async with running(contract, quick_settings(max_message_bytes=65536)) as echo:
+        echo.servicer.behaviour = much
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(echo, "Split", "a")
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert await _ending(echo, "Split") == "Internal"
+
+
+async def _ending(echo: Echo, method: str) -> str:
+    """The code of the only call of a method, once it has ended."""
+    async with asyncio.timeout(5):
+        while True:
+            for code in ("Canceled", "Internal"):
+                if ended(echo, method, code):
+                    return code
+            await asyncio.sleep(0.01)
+
+
 def ended(echo: Echo, method: str, code: str) -> float:
     """How many calls to an rpc ended with a code."""
     kinds = ("unary", "server_stream", "client_stream", "bidi_stream")
