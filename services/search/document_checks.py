@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from searchmesh_search.content import Content
 
 MAX_ID_BYTES = 256
+MAX_COMPONENT = 1e15
+MIN_COSINE_LENGTH = 1e-15
 MAX_INTEGER = 2**53
 """From here on a double no longer tells an integer from the next."""
 
@@ -120,11 +122,24 @@ def check_vector(vector: np.ndarray, space: VectorSpace, path: str) -> None:
         raise InvalidRequest.of(
             path, f"has {length} components, the collection's vectors have {space.dimension}"
         )
-    if not binary and not np.isfinite(vector).all():
-        place = int(np.flatnonzero(~np.isfinite(vector))[0])
-        raise InvalidRequest.of(path, f"component {place} is {vector[place]}; give finite numbers")
-    if space.metric is Metric.COSINE and not vector.any():
-        raise InvalidRequest.of(path, "is all zeros, which has no direction to compare by cosine")
+    if not binary:
+        _check_components(vector, space.metric, path)
+
+
+def _check_components(vector: np.ndarray, metric: Metric, path: str) -> None:
+    """Engines compute in float32, where squares of more or less than this are lost."""
+    faulty = np.flatnonzero(~(np.abs(vector) <= MAX_COMPONENT))
+    if faulty.size:
+        place = int(faulty[0])
+        raise InvalidRequest.of(
+            path,
+            f"component {place} is {vector[place]}; give finite numbers up to {MAX_COMPONENT:g}",
+        )
+    if metric is Metric.COSINE and np.linalg.norm(vector.astype(np.float64)) < MIN_COSINE_LENGTH:
+        raise InvalidRequest.of(
+            path,
+            f"is shorter than {MIN_COSINE_LENGTH:g}: no direction to compare by cosine",
+        )
 
 
 def check_attributes(attributes: Mapping[str, Any], path: str) -> None:

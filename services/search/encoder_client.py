@@ -18,6 +18,8 @@ from searchmesh_common.errors import (
     Internal,
     InvalidRequest,
     ServiceError,
+    Unauthenticated,
+    Unavailable,
 )
 from searchmesh_search.collection_spec import ModelInfo
 from searchmesh_search.convert import values
@@ -65,7 +67,7 @@ class EncoderClient:
                 metadata=call_context.outgoing_metadata(),
             )
         except grpc.RpcError as error:
-            raise status.from_rpc_error(error) from error
+            raise _ours(error) from error
         return _model_info(model)
 
     async def encode_documents(
@@ -133,7 +135,7 @@ class EncoderClient:
                 metadata=call_context.outgoing_metadata(),
             )
         except grpc.RpcError as error:
-            raise _with_our_reason(status.from_rpc_error(error), model, fingerprint) from error
+            raise _with_our_reason(_ours(error), model, fingerprint) from error
         if response.fingerprint != fingerprint:
             raise _mismatch(model, fingerprint, response.fingerprint)
         if len(response.embeddings) != len(contents):
@@ -157,6 +159,14 @@ def _mismatch(model: str, pinned: str, actual: str) -> FailedPrecondition:
         f"has {actual}; serve the model of before, or make a new collection",
         {"model": model, "expected": pinned, "actual": actual},
     )
+
+
+def _ours(error: grpc.RpcError) -> ServiceError:
+    """A failed call as our caller is told of it, who has nothing to do with our credentials."""
+    ours = status.from_rpc_error(error)
+    if isinstance(ours, Unauthenticated):
+        return Unavailable("the encoder does not accept this service's credentials")
+    return ours
 
 
 def _parts(contents: Sequence[Content]) -> list[Sequence[Content]]:

@@ -134,6 +134,7 @@ class Capabilities:
     max_limit: int
     """Most rows one search may ask for, offset included."""
     max_dimension: int
+    min_dimension: int = 2
     binary_indexes: frozenset[str] = frozenset({"FLAT"})
 
     def require(self, schema: CollectionSchema) -> None:
@@ -164,8 +165,10 @@ class Capabilities:
             lacks.append(
                 f"index {schema.index.type} for {schema.kind.value} vectors (it has {has})"
             )
-        if schema.dimension > self.max_dimension:
-            lacks.append(f"dimension {schema.dimension} (at most {self.max_dimension})")
+        if not self.min_dimension <= schema.dimension <= self.max_dimension:
+            lacks.append(
+                f"dimension {schema.dimension} (from {self.min_dimension} to {self.max_dimension})"
+            )
         return lacks
 
 

@@ -67,6 +67,9 @@ class _Batch:
 _LITE_BATCH = _Batch(rows=256, bytes=512 << 10)
 """Its time grows with the square of the bytes; this is where rows per second peak (measured)."""
 
+_LITE_MAX_DIMENSION = 8192
+"""It would take 32,768, but answers nobody for seconds at the first write of such a collection."""
+
 _SERVER_BATCH = _Batch(rows=1000, bytes=4 << 20)
 """Far below the 64 MiB a server takes: a larger message blocks the event loop for long."""
 
@@ -100,7 +103,7 @@ class MilvusEngine:
             indexes=frozenset({"FLAT", "IVF_FLAT"} if lite else {"FLAT", "IVF_FLAT", "HNSW"}),
             binary_indexes=frozenset({"FLAT"} if lite else {"FLAT", "IVF_FLAT"}),
             max_limit=16_384,
-            max_dimension=32_768,
+            max_dimension=_LITE_MAX_DIMENSION if lite else 32_768,
         )
 
     @property

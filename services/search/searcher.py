@@ -161,8 +161,10 @@ class Searcher:
         """Rows of the page that was asked for, each with its content: those that readers may see.
 
         The engine may still hold what was replaced or deleted a moment ago, so it is asked for
-        more until the page is full or there is nothing more. A document that was replaced
-        meanwhile would be missing from the answer, so the engine is then asked again.
+        more until the page is full or there is nothing more. Of rows with one score it gives any,
+        so the page is full only once a worse row was seen; otherwise pages would overlap. A
+        document that was replaced meanwhile would be missing from the answer, so the engine is
+        then asked again.
         """
         wanted = query.offset + query.limit
         most = self._engine.capabilities.max_limit
@@ -183,7 +185,7 @@ class Searcher:
             if confirmed.overtaken and repeats:
                 repeats -= 1
                 continue
-            if len(visible) >= wanted or len(good) < rows or rows == most:
+            if len(good) < rows or rows == most or _is_full(visible, wanted, near[-1].score):
                 return visible[query.offset : wanted]
             rows = min(rows * 2, most)
 
@@ -221,6 +223,13 @@ class Searcher:
         return Explanation(
             engine=f"{capabilities.name} {capabilities.version}", index=collection.spec.index.type
         )
+
+
+def _is_full(
+    visible: Sequence[tuple[EngineHit, ContentRef]], wanted: int, worst_score: float
+) -> bool:
+    """Whether no row that the engine did not give can be among the best `wanted`."""
+    return len(visible) >= wanted and visible[wanted - 1][0].score > worst_score
 
 
 def _visible(

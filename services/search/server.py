@@ -134,13 +134,28 @@ def _add_services(
 
 def _encoder_target(settings: SearchSettings) -> Target:
     """Raises StartError where the settings do not fit together, or a file cannot be read."""
+    if not settings.encoder:
+        raise StartError("SEARCH_ENCODER is empty: name the encoder's address, as host:port")
+    given = (
+        settings.encoder_ca,
+        settings.encoder_certificate,
+        settings.encoder_key,
+        settings.encoder_token_file,
+    )
     if not settings.encoder_tls:
-        if settings.encoder_ca or settings.encoder_token_file:
-            raise StartError("encoder_ca and encoder_token_file need encoder_tls")
+        if any(given):
+            raise StartError(
+                "SEARCH_ENCODER_CA, _CERTIFICATE, _KEY and _TOKEN_FILE need SEARCH_ENCODER_TLS=true"
+            )
         credentials = None
     else:
         (token,) = read_tokens(settings.encoder_token_file) or (None,)
-        credentials = Credentials(ca=settings.encoder_ca, token=token)
+        credentials = Credentials(
+            ca=settings.encoder_ca,
+            certificate=settings.encoder_certificate,
+            key=settings.encoder_key,
+            token=token,
+        )
     return Target(
         settings.encoder,
         credentials,

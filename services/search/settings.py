@@ -41,6 +41,13 @@ class SearchSettings(ServerSettings):
     """PEM file with the authorities to trust for the encoder's certificate; the system's where
     there is none. Needs encoder_tls."""
 
+    encoder_certificate: Path | None = None
+    """PEM file with this service's own certificate, where the encoder asks callers for one. Needs
+    encoder_tls and encoder_key."""
+
+    encoder_key: Path | None = None
+    """PEM file with that certificate's private key."""
+
     encoder_token_file: Path | None = None
     """File with the bearer token for the encoder. Needs encoder_tls."""
 

@@ -189,6 +189,20 @@ def _text(text: str) -> dict[str, Any]:
         ),
         pytest.param(
             "SearchService.Search",
+            {"collection": "bad_points", "vector": {"floats": {"values": [0, 1e30, 0]}}},
+            "vector",
+            "1e+15",
+            id="a vector too long for float32",
+        ),
+        pytest.param(
+            "SearchService.Search",
+            {"collection": "bad_points", "vector": {"floats": {"values": [0, 1e-30, 0]}}},
+            "vector",
+            "1e-15",
+            id="a vector too short for a cosine",
+        ),
+        pytest.param(
+            "SearchService.Search",
             {"collection": "bad", "text": "x", "read_after": "made up"},
             "read_after",
             "write_token",
@@ -370,6 +384,17 @@ def test_a_fingerprint_that_is_not_the_models(wire: Wire) -> None:
         {"model": MODEL, "contents": [_text("x")], "fingerprint": "another"},
     )
     assert code is grpc.StatusCode.FAILED_PRECONDITION
+
+
+@pytest.mark.parametrize("dimension", [1, 32_768])
+def test_a_dimension_that_the_engine_lacks(wire: Wire, dimension: int) -> None:
+    space = {"dimension": dimension}
+    code, message, _ = wire.refusal(
+        "CollectionService.CreateCollection",
+        {"collection": {"name": "wide", "vector_space": space}},
+    )
+    assert code is grpc.StatusCode.FAILED_PRECONDITION
+    assert f"dimension {dimension} (from 2 to 8192)" in message
 
 
 def test_a_taken_name(wire: Wire) -> None:

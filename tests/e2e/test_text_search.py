@@ -120,6 +120,21 @@ def test_a_collection_of_the_callers_own_space(mesh: Mesh) -> None:
         mesh.client.delete_collection("points")
 
 
+def test_pages_of_equal_scores_neither_overlap_nor_leave_out(mesh: Mesh) -> None:
+    mesh.client.create_collection("ties", space=VectorSpace(4))
+    try:
+        names = [f"{number:03}" for number in range(300)]
+        same = np.array([1, 1, 0, 0], np.float32)
+        mesh.client.upsert("ties", [Document(name, vector=same) for name in reversed(names)])
+        pages = [
+            mesh.client.search("ties", vector=same, limit=10, offset=at).hits
+            for at in range(0, 300, 10)
+        ]
+        assert [hit.id for page in pages for hit in page] == names
+    finally:
+        mesh.client.delete_collection("ties")
+
+
 @pytest.mark.slow
 def test_everything_survives_a_restart(own_mesh: Mesh) -> None:
     own_mesh.start()

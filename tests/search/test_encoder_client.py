@@ -19,11 +19,12 @@ from searchmesh_search.deadline import Deadline
 from searchmesh_search.encoder_client import EncoderClient
 from searchmesh_search.engine import Metric, VectorKind
 
-from .mesh import address_of
+from .mesh import address_of, running_encoder
 from .stack import soon
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from searchmesh_common.server import Server
 
@@ -105,3 +106,18 @@ async def test_an_encoder_that_is_away_is_unavailable_within_the_deadline() -> N
     async with aio_channel(Target("127.0.0.1:1")) as channel:
         with pytest.raises((Unavailable, DeadlineExceeded)):
             await EncoderClient(channel).get_model("tiny", Deadline.after(2))
+
+
+async def test_credentials_that_the_encoder_refuses_are_not_our_callers_fault(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "tokens").write_text("another-token\n")
+    async with (
+        running_encoder(tmp_path, tokens_file=tmp_path / "tokens") as encoder,
+        aio_channel(Target(address_of(encoder), retries=False)) as channel,
+    ):
+        client = EncoderClient(channel)
+        with pytest.raises(Unavailable, match="does not accept this service's credentials"):
+            await client.get_model("tiny", soon())
+        with pytest.raises(Unavailable, match="does not accept this service's credentials"):
+            await client.encode_query("tiny", "", texts("a")[0], soon())

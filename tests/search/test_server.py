@@ -199,7 +199,7 @@ async def test_metrics_are_served(tmp_path: Path) -> None:
 
 
 async def test_settings_that_do_not_fit_together_stop_the_start(tmp_path: Path) -> None:
-    with pytest.raises(StartError, match="need encoder_tls"):
+    with pytest.raises(StartError, match="need SEARCH_ENCODER_TLS"):
         async with running_search(tmp_path, NOBODY, encoder_ca=tmp_path / "ca.pem"):
             pass
 
