@@ -18,6 +18,7 @@ from searchmesh.child import ChildProcess
 from searchmesh.client import Client
 from searchmesh.connection import Connection, Service
 from searchmesh.errors import ServiceError, Unreachable
+from searchmesh.home_lock import HomeInUseError, HomeLock
 from searchmesh.results import Health
 from searchmesh.retries import RetryPolicy
 
@@ -81,6 +82,7 @@ class LocalMesh:
         self.home = home.absolute()
         self.connection = connection or Connection()
         self._children: dict[Service, ChildProcess] = {}
+        self._lock: HomeLock | None = None
         self._client = Client(
             replace(
                 self.connection,
@@ -108,11 +110,16 @@ class LocalMesh:
     def start(self) -> None:
         """Start each service that does not run yet; does not wait until it serves.
 
-        Raises LocalMeshError where another program has the port.
+        A service that runs already is used as it is, whatever its home.
+        Raises LocalMeshError where another program has the port, or another process the home.
         """
+        addresses = {service: _split(self.connection.address(service)) for service in Service}
         missing = [service for service in Service if not self._is_running(service)]
+        if missing:
+            # a mesh that runs in this home at other ports must not lose its logs to this one
+            self._take_home()
         for service in missing:
-            _check_port(service, *_split(self.connection.address(service)))
+            _check_port(service, *addresses[service])
         for service in missing:
             self._children[service] = ChildProcess(
                 service,
@@ -165,7 +172,21 @@ class LocalMesh:
             child = self._children.pop(service, None)
             if child:
                 child.stop(grace_seconds)
+        if self._lock:
+            self._lock.release()
+            self._lock = None
         self._client.close()
+
+    def _take_home(self) -> None:
+        if self._lock:
+            return
+        try:
+            self._lock = HomeLock(self.home)
+        except HomeInUseError as error:
+            raise LocalMeshError(
+                f"{error}, which started a mesh there at other addresses or is just starting it:"
+                " use that one, stop it, or choose another folder with --home"
+            ) from error
 
     def _is_running(self, service: Service) -> bool:
         """Whether the service itself answers at its address, ready or not."""

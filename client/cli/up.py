@@ -18,6 +18,7 @@ from searchmesh.local import LocalMesh, LocalMeshError, State
 
 _CHECK_SECONDS = 0.5
 _EXIT_ENDED = 1
+_RUNNING = "was running already: used as it is, with its own home and settings"
 
 
 def up(
@@ -39,7 +40,8 @@ def up(
 
     They listen at --encoder and --search. Their settings are environment variables, ENCODER_… and
     SEARCH_…, listed by `searchmesh-encoder --help` and `searchmesh-search --help`. The first start
-    builds the text model. Where they run already, it says so and leaves them alone.
+    builds the text model. Where they run already, it says so and uses them as they are; a home that
+    another process has is left alone.
 
     Exit code: 0 after Ctrl-C or SIGTERM, 1 where a service cannot start or ends by itself.
     """
@@ -87,7 +89,8 @@ def _summary(mesh: LocalMesh) -> dict[str, object]:
         "encoder": mesh.connection.encoder,
         "search": mesh.connection.search,
         "started": [str(service) for service in mesh.started],
-        "home": str(mesh.home),
+        # a service that ran already has a home of its own
+        "home": str(mesh.home) if mesh.started else None,
     }
 
 
@@ -95,7 +98,7 @@ def _render(mesh: LocalMesh) -> RenderableType:
     lines = []
     for service in Service:
         child = mesh.started.get(service)
-        how = f"process {child.pid}, log {child.log_file}" if child else "was running already"
+        how = f"process {child.pid}, log {child.log_file}" if child else _RUNNING
         lines.append(f"{service:8} {mesh.connection.address(service)}  ({how})")
     if mesh.started:
         lines.append("Ctrl-C stops " + ("both." if len(mesh.started) == len(Service) else "it."))

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from searchmesh import Connection, Health, Service
+from searchmesh.home_lock import HomeLock
 from searchmesh.local import LocalMesh, LocalMeshError, State
 from tests.mesh import free_connection
 
@@ -42,6 +43,28 @@ def test_a_port_that_another_program_has_is_named(tmp_path: Path) -> None:
         ):
             mesh.start()
         assert not mesh.started
+
+
+def test_a_home_that_another_process_has_is_not_touched(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "search.log"
+    log.parent.mkdir()
+    log.write_text("of the mesh that runs\n")
+    hold = "import sys, pathlib; from searchmesh.home_lock import HomeLock\n"
+    hold += (
+        "lock = HomeLock(pathlib.Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", hold, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        assert other.stdout.readline() == b"held\n"
+        with (
+            LocalMesh(tmp_path, free_connection()) as mesh,
+            pytest.raises(LocalMeshError, match=f"is in use by process {other.pid}.*--home"),
+        ):
+            mesh.start()
+        other.kill()
+    assert log.read_text() == "of the mesh that runs\n"
+    HomeLock(tmp_path).release()
 
 
 @pytest.mark.parametrize("address", ["mesh.example:50051", "localhost", "10.0.0.1:50051"])

@@ -71,7 +71,8 @@ def test_a_mesh_that_runs_is_named_and_left(mesh: Mesh, tmp_path: Path) -> None:
     )
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 0
-    assert out.count("was running already") == 2
+    assert out.count("was running already: used as it is, with its own home") == 2
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
