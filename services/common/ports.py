@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from searchmesh_common.server_settings import ServerSettings
+
+
+_METADATA_VALUE = re.compile(r"[\x20-\x7e]+")
 
 
 class StartError(Exception):
@@ -68,20 +72,28 @@ def server_credentials(settings: ServerSettings) -> grpc.ServerCredentials | Non
 
 
 def read_tokens(path: Path | None) -> frozenset[str] | None:
-    """The bearer tokens that are accepted; None where callers need none.
+    """The bearer tokens that are accepted, one a line; None where callers need none.
 
-    Raises StartError where the file cannot be read or holds no token.
+    A line that begins with # is a comment.
+    Raises StartError where the file cannot be read, holds no token, or one that no call can carry.
     """
     if path is None:
         return None
     try:
-        lines = _read(path).decode().splitlines()
+        lines = _read(path).decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise StartError(f"{path} is not a text file in UTF-8") from error
-    tokens = frozenset(line.strip() for line in lines if line.strip())
+    tokens = set()
+    for number, line in enumerate(lines, 1):
+        token = line.strip()
+        if not token or token.startswith("#"):
+            continue
+        if not _METADATA_VALUE.fullmatch(token):
+            raise StartError(f"{path}: the token in line {number} is not printable ASCII")
+        tokens.add(token)
     if not tokens:
         raise StartError(f"{path} holds no token")
-    return tokens
+    return frozenset(tokens)
 
 
 def _check_pair(certificate: Path, key: Path) -> None:

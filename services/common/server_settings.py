@@ -59,8 +59,8 @@ class ServerSettings:
     needs one."""
 
     tokens_file: Path | None = None
-    """File with the accepted bearer tokens, one a line. With it every call but health needs
-    `authorization: Bearer TOKEN`. Read at the start."""
+    """File with the accepted bearer tokens, one a line; a line that begins with # is a comment. With
+    it every call but health needs `authorization: Bearer TOKEN`. Read at the start."""
 
     max_message_bytes: int = field(
         default=64 * 1024 * 1024, metadata=setting(minimum=64 * 1024, maximum=2**31 - 1)

@@ -118,6 +118,22 @@ def test_files_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
     assert read_tokens(None) is None
 
 
+def test_comments_are_no_tokens(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_bytes(b"\xef\xbb\xbf# of the nightly import\r\none\r\n  # another\r\ntw#o\r\n")
+    assert read_tokens(file) == {"one", "tw#o"}
+    file.write_text("# none yet\n")
+    with pytest.raises(StartError, match="holds no token"):
+        read_tokens(file)
+
+
+@pytest.mark.parametrize("token", ["clé", "a\x0bb", "a\u2028b", "a\x7fb"])
+def test_a_token_that_no_call_can_carry_stops_the_start(tmp_path: Path, token: str) -> None:
+    (tmp_path / "tokens").write_text(f"one\n{token}\n", encoding="utf-8")
+    with pytest.raises(StartError, match="the token in line 2 is not printable ASCII"):
+        read_tokens(tmp_path / "tokens")
+
+
 @pytest.mark.parametrize(
     ("certificate", "key"),
     [("server.pem", "client.key"), ("server.key", "server.pem"), ("names", "server.key")],
