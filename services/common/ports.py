@@ -64,6 +64,8 @@ def server_credentials(settings: ServerSettings) -> grpc.ServerCredentials | Non
         return None
     _check_pair(settings.tls_certificate, settings.tls_key)
     client_ca = _read(settings.tls_client_ca) if settings.tls_client_ca else None
+    if settings.tls_client_ca:
+        _check_authorities(settings.tls_client_ca)
     return grpc.ssl_server_credentials(
         [(_read(settings.tls_key), _read(settings.tls_certificate))],
         root_certificates=client_ca,
@@ -105,7 +107,17 @@ def _check_pair(certificate: Path, key: Path) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
     except ssl.SSLError as error:
         raise StartError(
-            f"{certificate} and {key} are not a PEM certificate and its key: {error}"
+            f"tls_certificate={certificate} and tls_key={key} are not a PEM certificate and its"
+            f" key: {error}"
+        ) from error
+
+
+def _check_authorities(client_ca: Path) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(client_ca)
+    except ssl.SSLError as error:
+        raise StartError(
+            f"tls_client_ca={client_ca} holds no authority's certificate in PEM: {error}"
         ) from error
 
 

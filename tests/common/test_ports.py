@@ -142,8 +142,13 @@ def test_what_is_no_certificate_with_its_key_stops_the_start(
     pki: Path, certificate: str, key: str
 ) -> None:
     settings = ServerSettings(tls_certificate=pki / certificate, tls_key=pki / key)
-    with pytest.raises(StartError, match="are not a PEM certificate and its key"):
+    with pytest.raises(StartError, match=r"tls_certificate=.* and tls_key=.* are not a PEM"):
         server_credentials(settings)
+
+
+def test_what_is_no_authority_stops_the_start(pki: Path) -> None:
+    with pytest.raises(StartError, match=r"tls_client_ca=.*ca.key holds no authority"):
+        server_credentials(tls_settings(pki, tls_client_ca=pki / "ca.key"))
 
 
 async def test_the_blocking_channel(contract: Contract, pki: Path) -> None:
