@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 - read at run time, to parse variables
 
-from searchmesh_common.settings import SettingsError, setting
+from searchmesh_common.settings import SettingsConflictError, setting
 
 
 class LogLevel(enum.Enum):
@@ -59,7 +59,7 @@ class ServerSettings:
     needs one."""
 
     tokens_file: Path | None = None
-    """File with the accepted bearer tokens, one a line; a line that begins with # is a comment. With
+    """File with the accepted bearer tokens, one a line; lines that begin with # are comments. With
     it every call but health needs `authorization: Bearer TOKEN`. Read at the start."""
 
     max_message_bytes: int = field(
@@ -116,6 +116,10 @@ class ServerSettings:
 
     def __post_init__(self) -> None:
         if (self.tls_certificate is None) != (self.tls_key is None):
-            raise SettingsError(["tls_certificate and tls_key are given together or not at all"])
+            raise SettingsConflictError(
+                "{} and {} are given together or not at all", "tls_certificate", "tls_key"
+            )
         if self.tls_client_ca is not None and self.tls_certificate is None:
-            raise SettingsError(["tls_client_ca needs tls_certificate and tls_key"])
+            raise SettingsConflictError(
+                "{} needs {} and {}", "tls_client_ca", "tls_certificate", "tls_key"
+            )

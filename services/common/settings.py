@@ -58,6 +58,19 @@ class SettingsError(Exception):
         self.faults = tuple(faults)
 
 
+class SettingsConflictError(SettingsError):
+    """Settings that do not go together; raised by the `__post_init__` of their dataclass.
+
+    `load` says it with the names of their variables instead of their fields.
+    """
+
+    def __init__(self, sentence: str, *fields: str) -> None:
+        """sentence: with a `{}` for each of the fields."""
+        super().__init__([sentence.format(*fields)])
+        self.sentence = sentence
+        self.fields = fields
+
+
 def setting(
     *, minimum: float | None = None, maximum: float | None = None, env: str | None = None
 ) -> dict[str, Any]:
@@ -109,7 +122,12 @@ def load(cls: type[SettingsType], prefix: str, environ: Mapping[str, str]) -> Se
     faults += _misspelt(cls, prefix, environ)
     if faults:
         raise SettingsError(faults)
-    return cls(**values)
+    try:
+        return cls(**values)
+    except SettingsConflictError as error:
+        names = {variable.field: variable.name for variable in variables(cls, prefix)}
+        named = error.sentence.format(*(names[one] for one in error.fields))
+        raise SettingsError([named]) from error
 
 
 def unknown_variables(cls: type[_Dataclass], prefix: str, environ: Mapping[str, str]) -> list[str]:

@@ -138,8 +138,19 @@ def test_every_server_setting_is_documented() -> None:
 
 
 def test_server_settings_refuse_half_a_key_pair() -> None:
-    with pytest.raises(SettingsError, match="together"):
-        load(ServerSettings, "X_", {"X_TLS_KEY": "key.pem"})
-    with pytest.raises(SettingsError, match="tls_client_ca needs"):
-        load(ServerSettings, "X_", {"X_TLS_CLIENT_CA": "ca.pem"})
+    for environ, fault in (
+        (
+            {"X_TLS_KEY": "key.pem"},
+            "X_TLS_CERTIFICATE and X_TLS_KEY are given together or not at all",
+        ),
+        (
+            {"X_TLS_CLIENT_CA": "ca.pem"},
+            "X_TLS_CLIENT_CA needs X_TLS_CERTIFICATE and X_TLS_KEY",
+        ),
+    ):
+        with pytest.raises(SettingsError) as caught:
+            load(ServerSettings, "X_", environ)
+        assert caught.value.faults == (fault,)
+    with pytest.raises(SettingsError, match="tls_client_ca needs tls_certificate and tls_key"):
+        ServerSettings(tls_client_ca=Path("ca.pem"))
     assert load(ServerSettings, "X_", {"X_LOG_FORMAT": "CONSOLE"}).log_format is LogFormat.CONSOLE
