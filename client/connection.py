@@ -19,6 +19,7 @@ DEFAULT_ENCODER = "localhost:50051"
 DEFAULT_SEARCH = "localhost:50052"
 
 _METADATA_NAME = re.compile(r"[\x21-\x7e]{0,128}")
+_METADATA_VALUE = re.compile(r"[\x20-\x7e]+")
 
 
 class Service(enum.StrEnum):
@@ -39,13 +40,19 @@ class Connection:
     """The search service's address, likewise."""
 
     tls: bool = False
-    """Whether to talk TLS. `ca` and `token` imply it."""
+    """Whether to talk TLS. `ca`, `certificate` and `token` imply it."""
 
     ca: Path | None = None
     """PEM file with the authorities to trust. Default: the system's."""
 
+    certificate: Path | None = None
+    """PEM file with the caller's own certificate, for services that ask for one; with `key`."""
+
+    key: Path | None = None
+    """PEM file with its private key."""
+
     token: str | None = field(default=None, repr=False)
-    """Bearer token that every call carries; only ever sent over TLS."""
+    """Bearer token that every call carries, in printable ASCII; only ever sent over TLS."""
 
     caller: str = ""
     """Names the calling system to the services, for fair sharing and logs: at most 128 visible
@@ -62,17 +69,25 @@ class Connection:
     def __post_init__(self) -> None:
         if not _METADATA_NAME.fullmatch(self.caller):
             raise InvalidRequest.of("caller", "must be at most 128 visible ASCII characters")
+        if self.token is not None and not _METADATA_VALUE.fullmatch(self.token):
+            raise InvalidRequest.of(
+                "token", "must be printable ASCII in one line: what else it holds cannot be sent"
+            )
+        if (self.certificate is None) != (self.key is None):
+            raise InvalidRequest.of("certificate", "is given together with its key")
 
     def address(self, service: Service) -> str:
         return self.encoder if service is Service.ENCODER else self.search
 
     def target(self, service: Service) -> Target:
         """What the channel factory takes."""
-        secure = self.tls or self.ca is not None or self.token is not None
-        credentials = Credentials(ca=self.ca, token=self.token) if secure else None
+        implied = (self.ca, self.certificate, self.token) != (None, None, None)
+        credentials = Credentials(
+            ca=self.ca, certificate=self.certificate, key=self.key, token=self.token
+        )
         return Target(
             self.address(service),
-            credentials,
+            credentials if self.tls or implied else None,
             max_message_bytes=self.max_message_bytes,
             retries=False,  # `retries` is in charge, and does as RetryInfo says
         )

@@ -61,6 +61,11 @@ _TOO_LARGE = re.compile(
 class Unreachable(Unavailable):
     """Nothing answered at the service's address, or the connection broke."""
 
+    def __init__(self, message: str, address: str = "") -> None:
+        """address: the service's, as the connection has it."""
+        super().__init__(message)
+        self.address = address
+
 
 def of_call(error: grpc.RpcError, *, service: str, address: str, timeout: float) -> ServiceError:
     """The error that a failed call stands for; raise it `from error`.
@@ -76,7 +81,7 @@ def of_call(error: grpc.RpcError, *, service: str, address: str, timeout: float)
         return _too_large(sizes, service)
     if code is grpc.StatusCode.UNAVAILABLE and not _answered(trailers):
         return Unreachable(
-            f"the {service} service at {address} cannot be reached: {_reason(details)}"
+            f"the {service} service at {address} cannot be reached: {_reason(details)}", address
         )
     translated = status.from_rpc_error(error)
     if isinstance(translated, DeadlineExceeded) and not _answered(trailers):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+_MOST_PORT = 65_535
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _POLL_SECONDS = 0.1
 _PROBE_TIMEOUT_SECONDS = 2.0
@@ -233,11 +234,19 @@ class LocalMesh:
         )
 
 
+def is_free(address: str) -> bool:
+    """Whether an address is of this machine and nothing listens there."""
+    try:
+        return not _listens(*_split(address))
+    except LocalMeshError:
+        return False
+
+
 def _split(address: str) -> tuple[str, int]:
     """Host and port of an address on this machine; `localhost` is 127.0.0.1."""
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if host not in _LOOPBACK or not port.isdecimal():
+    if host not in _LOOPBACK or not port.isdecimal() or int(port) > _MOST_PORT:
         raise LocalMeshError(
             f"{address} is not on this machine: services are started at localhost:PORT"
         )

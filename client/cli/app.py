@@ -9,10 +9,11 @@ import typer
 
 from searchmesh.cli import collections, importing, models, searching, status, up
 from searchmesh.cli.global_options import hoisted
+from searchmesh.cli.hints import hint_of
 from searchmesh.cli.output import Output
 from searchmesh.cli.session import Session
 from searchmesh.connection import DEFAULT_ENCODER, DEFAULT_SEARCH, Connection
-from searchmesh.errors import ServiceError, Unauthenticated, Unreachable
+from searchmesh.errors import InvalidRequest, ServiceError, Unreachable
 from searchmesh.local import LocalMeshError
 
 EXIT_FAILED = 1
@@ -53,7 +54,7 @@ def global_options(
         str, typer.Option(envvar="SEARCHMESH_SEARCH", help="Address of the search service.")
     ] = DEFAULT_SEARCH,
     tls: Annotated[
-        bool, typer.Option("--tls", help="Talk TLS; --ca and a token imply it.")
+        bool, typer.Option("--tls", help="Talk TLS; --ca, --certificate and a token imply it.")
     ] = False,
     ca: Annotated[
         Path | None,
@@ -62,6 +63,24 @@ def global_options(
             exists=True,
             dir_okay=False,
             help="PEM file with the authorities to trust, instead of the system's.",
+        ),
+    ] = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="SEARCHMESH_CERTIFICATE",
+            exists=True,
+            dir_okay=False,
+            help="PEM file with your certificate, where the services ask for one.",
+        ),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="SEARCHMESH_KEY",
+            exists=True,
+            dir_okay=False,
+            help="PEM file with the private key of --certificate.",
         ),
     ] = None,
     token: Annotated[
@@ -93,15 +112,20 @@ def global_options(
     """Search by meaning: start the mesh, bring documents in, and find them."""
     if token and token_file:
         raise typer.BadParameter("give --token or --token-file, not both")
-    connection = Connection(
-        encoder=encoder,
-        search=search,
-        tls=tls,
-        ca=ca,
-        token=_token_of(token_file) if token_file else token,
-        caller=caller,
-        timeout=timeout,
-    )
+    try:
+        connection = Connection(
+            encoder=encoder,
+            search=search,
+            tls=tls,
+            ca=ca,
+            certificate=certificate,
+            key=key,
+            token=_token_of(token_file) if token_file else token,
+            caller=caller,
+            timeout=timeout,
+        )
+    except InvalidRequest as error:
+        raise typer.BadParameter(str(error)) from error
     context.obj = Session(connection, Output(as_json=as_json))
 
 
@@ -123,12 +147,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         app(given, prog_name="searchmesh")
     except Unreachable as error:
-        output.error(error, "`searchmesh up` starts both services on this machine.")
+        output.error(error, hint_of(error))
         sys.exit(EXIT_UNREACHABLE)
-    except Unauthenticated as error:
-        output.error(error, "Give a token: --token-file FILE, or the variable SEARCHMESH_TOKEN.")
-        sys.exit(EXIT_FAILED)
     except (ServiceError, LocalMeshError, OSError) as error:
-        output.error(error)
+        output.error(error, hint_of(error))
         sys.exit(EXIT_FAILED)
     sys.exit(0)

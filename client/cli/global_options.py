@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-WITH_VALUE = ("--encoder", "--search", "--ca", "--token", "--token-file", "--caller", "--timeout")
+WITH_VALUE = (
+    "--encoder",
+    "--search",
+    "--ca",
+    "--certificate",
+    "--key",
+    "--token",
+    "--token-file",
+    "--caller",
+    "--timeout",
+)
 FLAGS = ("--tls", "--json")
 
 

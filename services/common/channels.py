@@ -8,6 +8,7 @@ Needs only what a caller has installed.
 from __future__ import annotations
 
 import json
+import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,7 @@ def aio_channel(
 ) -> grpc.aio.Channel:
     """A channel for asyncio; to be made where its event loop runs, and closed by whoever made it.
 
-    Raises OSError where a file of the credentials cannot be read.
+    Raises OSError where a file of the credentials cannot be read, or is not what it should be.
     """
     options = _options(target)
     if target.credentials is None:
@@ -100,7 +101,7 @@ def aio_channel(
 def channel(target: Target) -> grpc.Channel:
     """A channel for blocking calls from any thread; closed by whoever made it.
 
-    Raises OSError where a file of the credentials cannot be read.
+    Raises OSError where a file of the credentials cannot be read, or is not what it should be.
     """
     options = _options(target)
     if target.credentials is None:
@@ -137,6 +138,7 @@ def _service_config(target: Target) -> dict[str, Any]:
 
 
 def _channel_credentials(credentials: Credentials) -> grpc.ChannelCredentials:
+    _check_files(credentials)
     tls = grpc.ssl_channel_credentials(
         _read(credentials.ca), _read(credentials.key), _read(credentials.certificate)
     )
@@ -144,6 +146,26 @@ def _channel_credentials(credentials: Credentials) -> grpc.ChannelCredentials:
         return tls
     token = grpc.access_token_call_credentials(credentials.token)
     return grpc.composite_channel_credentials(tls, token)
+
+
+def _check_files(credentials: Credentials) -> None:
+    # gRPC would only find that it cannot connect, and write the reason to its own log
+    for path in (credentials.ca, credentials.certificate, credentials.key):
+        _read(path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if credentials.ca:
+            context.load_verify_locations(credentials.ca)
+    except ssl.SSLError as error:
+        raise OSError(f"{credentials.ca} holds no authority's certificate in PEM") from error
+    try:
+        if credentials.certificate and credentials.key:
+            # the password is asked for at the terminal where none is given
+            context.load_cert_chain(credentials.certificate, credentials.key, password="")
+    except ssl.SSLError as error:
+        raise OSError(
+            f"{credentials.certificate} and {credentials.key} are not a PEM certificate and its key"
+        ) from error
 
 
 def _read(path: Path | None) -> bytes | None:

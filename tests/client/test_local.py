@@ -67,7 +67,9 @@ def test_a_home_that_another_process_has_is_not_touched(tmp_path: Path) -> None:
     HomeLock(tmp_path).release()
 
 
-@pytest.mark.parametrize("address", ["mesh.example:50051", "localhost", "10.0.0.1:50051"])
+@pytest.mark.parametrize(
+    "address", ["mesh.example:50051", "localhost", "localhost:65536", "10.0.0.1:50051"]
+)
 def test_only_this_machine_can_be_served(tmp_path: Path, address: str) -> None:
     with (
         LocalMesh(tmp_path, Connection(encoder=address)) as mesh,
