@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from searchmesh.cli.collections import collections_table
+from searchmesh.cli.hints import hint_of
 from searchmesh.cli.models import models_table
 from searchmesh.cli.output import table
 from searchmesh.cli.session import session_of
@@ -48,7 +49,8 @@ class _Check:
 def status(context: typer.Context) -> None:
     """Show the health of both services, the models, and the collections with their counts.
 
-    Exit code: 0 everything serves, 1 something does not, 3 a service cannot be reached.
+    Exit code: 0 everything serves, 1 something does not or is refused, 3 a service cannot be
+    reached.
     """
     session = session_of(context)
     with Client(session.connection) as mesh:
@@ -56,13 +58,22 @@ def status(context: typer.Context) -> None:
             check for service in Service for check in _checks(mesh, session.connection, service)
         ]
         away = {check.service for check in checks if check.health == _UNREACHABLE}
-        models = [] if Service.ENCODER in away else _listed(mesh.list_models)
-        collections = [] if Service.SEARCH in away else _listed(mesh.list_collections)
-    answer: dict[str, Any] = {"health": checks, "models": models, "collections": collections}
+        errors: list[ServiceError] = []
+        models = [] if Service.ENCODER in away else _listed(mesh.list_models, errors)
+        collections = [] if Service.SEARCH in away else _listed(mesh.list_collections, errors)
+    answer: dict[str, Any] = {
+        "health": checks,
+        "models": models,
+        "collections": collections,
+        "errors": errors,
+    }
     session.output.answer(answer, lambda: _render(checks, models, collections))
+    # both services may refuse for the same reason
+    for error in {str(error): error for error in errors}.values():
+        session.output.complain(error, hint_of(error))
     if away:
         raise typer.Exit(_EXIT_UNREACHABLE)
-    if any(check.health != Health.SERVING for check in checks):
+    if errors or any(check.health != Health.SERVING for check in checks):
         raise typer.Exit(_EXIT_NOT_SERVING)
 
 
@@ -86,11 +97,12 @@ def _check(mesh: Client, address: str, service: Service, name: str) -> _Check:
         return _Check(service, address, name, Health.UNKNOWN, error.message)
 
 
-def _listed(items: Callable[[], Iterator[_Item]]) -> list[_Item]:
-    """None where the service answers, but something that it needs for the list is away."""
+def _listed(items: Callable[[], Iterator[_Item]], errors: list[ServiceError]) -> list[_Item]:
+    """Empty where the service answers but refuses the list; why is added to the errors."""
     try:
         return list(items())
-    except ServiceError:
+    except ServiceError as error:
+        errors.append(error)
         return []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -13,6 +14,8 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from searchmesh import Client
+from searchmesh.errors import Unauthenticated
+from searchmesh.search.v1 import document_service_pb2
 from tests.client.cli.conftest import Ran
 from tests.mesh import MODEL, free_addresses
 
@@ -54,6 +57,34 @@ def test_status_of_what_does_not_serve_is_exit_code_1(run: Run, server: Scripted
     ran = run("status", "--encoder", server.address, "--search", server.address)
     assert ran.exit_code == 1
     assert "not serving" in ran.stdout
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_status_without_the_token_it_needs_is_exit_code_1(
+    run: Run, server: Scripted, as_json: bool
+) -> None:
+    server.answer("Check", health_pb2.HealthCheckResponse(status="SERVING"))
+    for method in ("ListModels", "ListCollections"):
+        server.answer(method, Unauthenticated("send metadata"))
+    flags = ("--json",) if as_json else ()
+    ran = run("status", "--encoder", server.address, "--search", server.address, *flags)
+    assert ran.exit_code == 1
+    assert ran.stderr == (
+        "error: send metadata\nGive a token: --token-file FILE, or the variable SEARCHMESH_TOKEN.\n"
+    )
+    if as_json:
+        assert [one["kind"] for one in ran.json["errors"]] == ["Unauthenticated"] * 2
+
+
+def test_deleting_without_a_terminal_asks_for_yes(
+    run: Run, server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    server.answer("CountDocuments", document_service_pb2.CountDocumentsResponse(count=3))
+    ran = run("collections", "delete", "notes", "--json", "--search", server.address)
+    assert ran.exit_code == 1
+    assert "give --yes" in json.loads(ran.stdout)["error"]["message"]
+    assert "DeleteCollection" not in server.calls
 
 
 def test_a_collection_from_creation_to_deletion(on_mesh: Run) -> None:
