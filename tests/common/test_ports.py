@@ -121,7 +121,7 @@ def test_files_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
 def test_comments_are_no_tokens(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     file.write_bytes(b"\xef\xbb\xbf# of the nightly import\r\none\r\n  # another\r\ntw#o\r\n")
-    assert read_tokens(file) == {"one", "tw#o"}
+    assert read_tokens(file) == frozenset({"one", "tw#o"})
     file.write_text("# none yet\n")
     with pytest.raises(StartError, match="holds no token"):
         read_tokens(file)
