@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from searchmesh.encoder.v1 import encoder_service_pb2 as pb
 from searchmesh.type.v1 import content_pb2, segment_pb2, vector_pb2
-from searchmesh_common import call_context, page_tokens
+from searchmesh_common import call_context, packed_floats, page_tokens
 from searchmesh_common.errors import InvalidRequest, ServiceError, Unsupported
 from searchmesh_common.status import to_proto
 from searchmesh_encoder.content import Content
@@ -158,24 +158,8 @@ def _write_float16(vector: vector_pb2.Vector, components: np.ndarray) -> None:
 
 
 def _write_floats(vector: vector_pb2.Vector, components: np.ndarray) -> None:
-    # a packed field is its tag, its length and the bytes of float32_le; filling it number by number
-    # takes several times as long, on the event loop
-    packed = components.astype("<f4", copy=False).tobytes()
-    vector.floats.MergeFromString(_FLOATS_TAG + _varint(len(packed)) + packed)
+    packed_floats.write(vector.floats, components)
 
-
-def _varint(value: int) -> bytes:
-    """A number as protobuf writes it: seven bits a byte, the lowest first."""
-    written = bytearray()
-    while value > 0x7F:
-        written.append(value & 0x7F | 0x80)
-        value >>= 7
-    written.append(value)
-    return bytes(written)
-
-
-_LENGTH_DELIMITED = 2
-_FLOATS_TAG = _varint(vector_pb2.FloatList.VALUES_FIELD_NUMBER << 3 | _LENGTH_DELIMITED)
 
 _WRITERS: dict[int, Callable[[vector_pb2.Vector, np.ndarray], None]] = {
     vector_pb2.VECTOR_FORMAT_UNSPECIFIED: _write_float32,

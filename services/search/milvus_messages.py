@@ -1,8 +1,7 @@
 """Our types to Milvus's messages and back; nothing here calls anything.
 
 What Milvus Lite taught (measured; docs/decisions/embedded-engine.md): it has no nullable columns,
-so each declared field has a second column that says whether there is a value. It puts keys between
-single quotes into SQL as they are, so the four characters that could end a string never reach it.
+so each declared field has a second column that says whether there is a value.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from searchmesh_common import packed_floats
 from searchmesh_common.errors import FailedPrecondition, InvalidRequest
 from searchmesh_search.engine import (
     MAX_STRING_BYTES,
@@ -25,6 +25,7 @@ from searchmesh_search.engine import (
     Row,
     VectorKind,
 )
+from searchmesh_search.milvus_keys import quote_key, unquote_key
 from searchmesh_search.milvus_stubs import common, milvus, schema
 
 if TYPE_CHECKING:
@@ -46,9 +47,6 @@ _SEARCH_PARAMETERS = {"IVF_FLAT": ("nprobe", 16), "HNSW": ("ef", 64)}
 
 NEWEST = 2**64 - 1
 """A timestamp for a search that must see everything written before it."""
-
-_KEY_ESCAPES = {"%": "%25", "'": "%27", '"': "%22", "\\": "%5C"}
-_ESCAPE_TABLE = str.maketrans(_KEY_ESCAPES)
 
 _TYPES = schema.DataType
 _STRONG = common.ConsistencyLevel.Strong
@@ -257,7 +255,7 @@ def vectors_of(response: Any) -> dict[str, np.ndarray]:
     if data.WhichOneof("data") == "binary_vector":
         flat = np.frombuffer(data.binary_vector, dtype=np.uint8)
     else:
-        flat = _from_float_array(data.float_vector)
+        flat = packed_floats.read(data.float_vector, len(data.float_vector.data))
     return dict(zip(keys, flat.reshape(len(keys), -1), strict=True))
 
 
@@ -265,21 +263,6 @@ def count_of(response: Any) -> int:
     (column,) = response.fields_data
     (rows,) = column.scalars.long_data.data
     return int(rows)
-
-
-def quote_key(key: str) -> str:
-    """A key as the engine stores it: without quotes, backslashes and bare percent signs."""
-    return key.translate(_ESCAPE_TABLE)
-
-
-def unquote_key(stored: str) -> str:
-    """The key that `quote_key` made this of."""
-    if "%" not in stored:
-        return stored
-    # the percent sign last: what it escapes must not be taken for another escape
-    for plain, escape in reversed(_KEY_ESCAPES.items()):
-        stored = stored.replace(escape, plain)
-    return stored
 
 
 def _hit(stored_key: str, score: float) -> EngineHit:
@@ -385,32 +368,12 @@ def _scalars(name: str, column: _Column, values: Sequence[Any]) -> Any:
 def _vectors(described: CollectionSchema, stacked: np.ndarray) -> Any:
     if described.kind is VectorKind.FLOAT:
         type_ = _TYPES.FloatVector
-        data = schema.VectorField(dim=described.dimension, float_vector=_to_float_array(stacked))
+        data = schema.VectorField(dim=described.dimension)
+        packed_floats.write(data.float_vector, stacked)
     else:
         type_ = _TYPES.BinaryVector
         data = schema.VectorField(dim=described.dimension, binary_vector=stacked.tobytes())
     return schema.FieldData(field_name=_VECTOR, type=type_, vectors=data)
-
-
-def _to_float_array(values: np.ndarray) -> Any:
-    """A FloatArray by its wire form: one copy instead of one Python float each."""
-    packed = np.ascontiguousarray(values, dtype="<f4").tobytes()
-    return schema.FloatArray.FromString(b"\x0a" + _varint(len(packed)) + packed)
-
-
-def _from_float_array(array: Any) -> np.ndarray:
-    wire = array.SerializeToString()
-    header = 1 + len(_varint(4 * len(array.data)))
-    return np.frombuffer(wire, dtype="<f4", offset=header)
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
 
 
 def _among(keys: Iterable[str]) -> str:

@@ -7,30 +7,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from searchmesh_common import packed_floats
 from searchmesh_search import milvus_messages as messages
 from searchmesh_search.engine import Metric
+from searchmesh_search.milvus_keys import quote_key, unquote_key
 from searchmesh_search.milvus_stubs import milvus, schema
 
 
 @given(st.text(st.one_of(st.sampled_from("%'\"\\2572C#"), st.characters())))
 def test_a_quoted_key_comes_back(key: str) -> None:
-    quoted = messages.quote_key(key)
-    assert messages.unquote_key(quoted) == key
+    quoted = quote_key(key)
+    assert unquote_key(quoted) == key
     assert not set("'\"\\") & set(quoted)
 
 
 @given(st.text(), st.text())
 def test_two_keys_stay_two(one: str, other: str) -> None:
-    assert (messages.quote_key(one) == messages.quote_key(other)) == (one == other)
+    assert (quote_key(one) == quote_key(other)) == (one == other)
 
 
 @pytest.mark.parametrize("count", [0, 1, 31, 32, 4095, 4096, 600_000])
 def test_the_wire_form_of_floats(count: int) -> None:
     values = np.random.default_rng(0).standard_normal(count, np.float32)
-    array = messages._to_float_array(values)
+    array = schema.FloatArray()
+    packed_floats.write(array, values)
     assert array == schema.FloatArray(data=values.tolist())
     if count:
-        np.testing.assert_array_equal(messages._from_float_array(array), values)
+        np.testing.assert_array_equal(packed_floats.read(array, count), values)
 
 
 @pytest.mark.parametrize(
