@@ -17,9 +17,12 @@ from searchmesh_common import status
 from searchmesh_common.call_context import REQUEST_ID_KEY
 from searchmesh_common.errors import ServiceError
 
-Answer = Message | ServiceError | grpc.StatusCode | Callable[[bytes], Message]
-"""A response; our error with its details; a bare status, as gRPC itself or a proxy sets it; or
-what makes a response of the request's bytes."""
+Plain = Message | ServiceError | grpc.StatusCode
+"""A response; our error with its details; or a bare status, as gRPC itself or a proxy sets it."""
+
+Answer = Plain | Callable[[bytes], Plain]
+"""An answer, or what makes one of the request's bytes: calls made side by side arrive in any order.
+"""
 
 
 class Scripted(grpc.GenericRpcHandler):
@@ -56,12 +59,13 @@ class Scripted(grpc.GenericRpcHandler):
             self.calls[method].append(dict(context.invocation_metadata()))
             self.remaining_seconds.append(context.time_remaining())
             answers = self._answers[method]
-            return _reply(answers.popleft() if len(answers) > 1 else answers[0], request, context)
+            answer = answers.popleft() if len(answers) > 1 else answers[0]
+            return _reply(answer(request) if callable(answer) else answer, context)
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
 
-def _reply(answer: Answer, request: bytes, context: grpc.ServicerContext) -> bytes:
+def _reply(answer: Plain, context: grpc.ServicerContext) -> bytes:
     match answer:
         case ServiceError():
             proto = status.to_proto(answer)
@@ -71,9 +75,7 @@ def _reply(answer: Answer, request: bytes, context: grpc.ServicerContext) -> byt
             context.abort(status.code_of(answer), proto.message)
         case grpc.StatusCode():
             context.abort(answer, "")
-        case Message():
-            return answer.SerializeToString()
-    return answer(request).SerializeToString()
+    return answer.SerializeToString()
 
 
 @contextmanager

@@ -133,8 +133,13 @@ def test_a_service_that_fails_midway_says_how_far_it_came(
     stored = document_service_pb2.UpsertDocumentsResponse(
         results=[document_service_pb2.UpsertResult(id="d") for _ in range(2)]
     )
+
+    def answer(request: bytes) -> document_service_pb2.UpsertDocumentsResponse | errors.Internal:
+        first = document_service_pb2.UpsertDocumentsRequest.FromString(request).documents[0]
+        return stored if first.id == "d0" else errors.Internal("a fault")
+
     server.answer("GetCollection", collection_service_pb2.Collection(name="notes"))
-    server.answer("UpsertDocuments", stored, errors.Internal("a fault"))
+    server.answer("UpsertDocuments", answer)
     ran = run("import", str(file), "--search", server.address, "--batch-size", "2")
     assert ran.exit_code == 1
     assert "stopped after 2 documents; run it again to go on" in ran.stderr
