@@ -16,7 +16,7 @@ from searchmesh_encoder.content import Content
 from searchmesh_encoder.encoder import EncodeCall
 from searchmesh_encoder.models.card import Metric, Modality
 from searchmesh_encoder.models.fingerprint import fingerprint
-from searchmesh_encoder.preprocess.text import InputRole, OnTooLong
+from searchmesh_encoder.prepared import InputRole, OnTooLong, PrepareOptions
 from searchmesh_encoder.registry import State
 from searchmesh_encoder.work import Lane
 
@@ -59,10 +59,12 @@ def encode_call(request: pb.EncodeRequest) -> EncodeCall:
         model=request.model,
         contents=[_content(one) for one in request.contents],
         lane=Lane.BULK if request.lane == pb.LANE_BULK else Lane.QUERY,
-        role=InputRole.QUERY if request.input_role == pb.INPUT_ROLE_QUERY else InputRole.DOCUMENT,
-        on_too_long=OnTooLong.REJECT
-        if request.on_too_long == pb.ON_TOO_LONG_REJECT
-        else OnTooLong.TRUNCATE,
+        options=PrepareOptions(
+            InputRole.QUERY if request.input_role == pb.INPUT_ROLE_QUERY else InputRole.DOCUMENT,
+            OnTooLong.REJECT
+            if request.on_too_long == pb.ON_TOO_LONG_REJECT
+            else OnTooLong.TRUNCATE,
+        ),
         dimensions=request.dimensions,
         fingerprint=request.fingerprint,
         deadline=current.deadline if current else None,

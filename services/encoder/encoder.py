@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from searchmesh_common.errors import (
@@ -15,7 +15,7 @@ from searchmesh_common.errors import (
     ServiceError,
     Unsupported,
 )
-from searchmesh_encoder.preprocess.text import InputRole, OnTooLong, PreparedText
+from searchmesh_encoder.prepared import PrepareOptions
 from searchmesh_encoder.work import Done, Item, Lane
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from searchmesh_encoder.content import Content
     from searchmesh_encoder.metrics import EncoderMetrics
+    from searchmesh_encoder.prepared import Prepared
     from searchmesh_encoder.registry import ModelRegistry
     from searchmesh_encoder.scheduler import Scheduler
     from searchmesh_encoder.text_model import TextModel
@@ -40,8 +41,7 @@ class EncodeCall:
     model: str
     contents: Sequence[Content]
     lane: Lane = Lane.QUERY
-    role: InputRole = InputRole.DOCUMENT
-    on_too_long: OnTooLong = OnTooLong.TRUNCATE
+    options: PrepareOptions = field(default_factory=PrepareOptions)
     dimensions: int = 0
     """Components to keep; 0 for all."""
     fingerprint: str = ""
@@ -124,14 +124,14 @@ class Encoder:
 
     async def _prepare(
         self, model: TextModel, call: EncodeCall
-    ) -> Sequence[PreparedText | ServiceError]:
+    ) -> Sequence[Prepared[np.ndarray] | ServiceError]:
         """Each content as the graph reads it, or what is wrong with it."""
 
-        def prepare(group: Sequence[Content]) -> list[PreparedText | ServiceError]:
+        def prepare(group: Sequence[Content]) -> list[Prepared[np.ndarray] | ServiceError]:
             return [_prepared(model, content, call) for content in group]
 
         loop = asyncio.get_running_loop()
-        prepared: list[PreparedText | ServiceError] = []
+        prepared: list[Prepared[np.ndarray] | ServiceError] = []
         for group in _groups(call.contents):
             if call.deadline is not None and time.monotonic() >= call.deadline:
                 raise DeadlineExceeded("the deadline passed while the contents were read")
@@ -139,11 +139,14 @@ class Encoder:
         return prepared
 
     async def _compute(
-        self, model: TextModel, call: EncodeCall, prepared: Sequence[PreparedText | ServiceError]
+        self,
+        model: TextModel,
+        call: EncodeCall,
+        prepared: Sequence[Prepared[np.ndarray] | ServiceError],
     ) -> Sequence[Done[np.ndarray] | ServiceError]:
         """The vector of each content, or why it has none."""
         items = [
-            Item(model, one, one.tokens, call.lane, call.deadline)
+            Item(model, one.parts[0].payload, one.tokens, call.lane, call.deadline)
             for one in prepared
             if not isinstance(one, ServiceError)
         ]
@@ -172,9 +175,11 @@ def _check(model: TextModel, call: EncodeCall) -> None:
         raise Unsupported("dimensions: shortening vectors is not implemented yet; leave it out")
 
 
-def _prepared(model: TextModel, content: Content, call: EncodeCall) -> PreparedText | ServiceError:
+def _prepared(
+    model: TextModel, content: Content, call: EncodeCall
+) -> Prepared[np.ndarray] | ServiceError:
     try:
-        return model.prepare(content, call.role, call.on_too_long)
+        return model.prepare(content, call.options)
     except InvalidRequest as error:
         return error
 
@@ -193,7 +198,7 @@ def _groups(contents: Sequence[Content]) -> Iterator[Sequence[Content]]:
 
 
 def _embedding(
-    prepared: PreparedText | ServiceError, computed: Done[np.ndarray] | ServiceError
+    prepared: Prepared[np.ndarray] | ServiceError, computed: Done[np.ndarray] | ServiceError
 ) -> Embedding:
     outcome = computed.value if isinstance(computed, Done) else computed
     if isinstance(prepared, ServiceError):

@@ -9,7 +9,8 @@ import numpy as np
 from searchmesh_common.errors import FailedPrecondition, Internal, InvalidRequest
 from searchmesh_encoder.models.card import Modality
 from searchmesh_encoder.onnx_backend import OnnxModel
-from searchmesh_encoder.preprocess.text import InputRole, OnTooLong, TextPreprocessor
+from searchmesh_encoder.prepared import InputRole, PrepareOptions
+from searchmesh_encoder.preprocess.text import TextPreprocessor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from searchmesh_encoder.content import Content
     from searchmesh_encoder.models.card import ModelCard
     from searchmesh_encoder.models.store import BuiltModel
-    from searchmesh_encoder.preprocess.text import PreparedText
+    from searchmesh_encoder.prepared import Prepared
 
 
 class TextModel:
@@ -44,15 +45,18 @@ class TextModel:
         self._graph = OnnxModel(built.graph)
         self._warm()
 
-    def prepare(self, content: Content, role: InputRole, on_too_long: OnTooLong) -> PreparedText:
+    def prepare(self, content: Content, options: PrepareOptions) -> Prepared[np.ndarray]:
         """What `run` takes; blocks. Raises InvalidRequest where the content is at fault."""
         if content.modality is not Modality.TEXT or not isinstance(content.data, str):
             given = content.modality.value if content.modality else "nothing"
             raise InvalidRequest.of("content", f"{given} given, {self.name} reads text")
-        return self._preprocessor.prepare(content.data, role, on_too_long)
+        return self._preprocessor.prepare(content.data, options)
 
-    def run(self, texts: Sequence[PreparedText]) -> Sequence[np.ndarray | ServiceError]:
-        """The vector of each text, (dimension,) float32, or why it has none; blocks."""
+    def run(self, texts: Sequence[np.ndarray]) -> Sequence[np.ndarray | ServiceError]:
+        """The vector of each text, (dimension,) float32, or why it has none; blocks.
+
+        texts: the token ids of each, as `prepare` answers them.
+        """
         vectors = self._graph.run(self._preprocessor.collate(texts))
         finite = np.isfinite(vectors).all(axis=1)
         return [
@@ -61,8 +65,8 @@ class TextModel:
         ]
 
     def _warm(self) -> None:
-        text = self._preprocessor.prepare("warm", InputRole.DOCUMENT, OnTooLong.TRUNCATE)
-        shape = self._graph.run(self._preprocessor.collate([text])).shape
+        text = self._preprocessor.prepare("warm", PrepareOptions())
+        shape = self._graph.run(self._preprocessor.collate([text.parts[0].payload])).shape
         if shape != (1, self.card.dimension):
             raise FailedPrecondition(
                 "WRONG_DIMENSION",

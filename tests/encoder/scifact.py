@@ -18,7 +18,7 @@ from searchmesh_common.errors import ServiceError
 from searchmesh_encoder.content import Content
 from searchmesh_encoder.cpus import available_cpus
 from searchmesh_encoder.models.card import Modality
-from searchmesh_encoder.preprocess.text import InputRole, OnTooLong
+from searchmesh_encoder.prepared import InputRole, PrepareOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,15 +56,17 @@ def ndcg(model: TextModel) -> float:
 def _encode(model: TextModel, texts: Sequence[str], role: InputRole) -> np.ndarray:
     """(texts, dimension), truncated to the model's window."""
     prepared = [
-        model.prepare(Content(Modality.TEXT, text), role, OnTooLong.TRUNCATE) for text in texts
+        model.prepare(Content(Modality.TEXT, text), PrepareOptions(role)).parts[0] for text in texts
     ]
     # alike in length side by side, so that little is padding
-    order = sorted(range(len(texts)), key=lambda index: prepared[index].tokens)
+    order = sorted(range(len(texts)), key=lambda index: prepared[index].length)
     batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
     vectors = np.empty((len(texts), model.card.dimension), np.float32)
 
     def encode(batch: Sequence[int]) -> None:
-        for index, vector in zip(batch, model.run([prepared[one] for one in batch]), strict=True):
+        for index, vector in zip(
+            batch, model.run([prepared[one].payload for one in batch]), strict=True
+        ):
             assert not isinstance(vector, ServiceError)
             vectors[index] = vector
 

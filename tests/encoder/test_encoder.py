@@ -24,7 +24,7 @@ from searchmesh_encoder.content import Content
 from searchmesh_encoder.encoder import EncodeCall, Encoder
 from searchmesh_encoder.metrics import EncoderMetrics
 from searchmesh_encoder.models.card import Modality
-from searchmesh_encoder.preprocess.text import InputRole, OnTooLong
+from searchmesh_encoder.prepared import InputRole, OnTooLong, PrepareOptions
 from searchmesh_encoder.registry import ModelRegistry, State
 from searchmesh_encoder.scheduler import Scheduler
 
@@ -119,14 +119,16 @@ async def test_truncation_is_told(tiny: TextModel) -> None:
         long, short = encoded.embeddings
         assert (long.tokens, long.original_tokens, long.truncated) == (24, 102, True)
         assert (short.tokens, short.original_tokens, short.truncated) == (4, 4, False)
-        (outcome,) = await served.outcomes("a" * 100, on_too_long=OnTooLong.REJECT)
+        (outcome,) = await served.outcomes(
+            "a" * 100, options=PrepareOptions(on_too_long=OnTooLong.REJECT)
+        )
         assert isinstance(outcome, InvalidRequest)
         assert served.counted("encoder_truncated_total") == 1
 
 
 async def test_a_query_has_its_prefix(tiny: TextModel) -> None:
     async with serving(tiny) as served:
-        (query,) = await served.outcomes("ab", role=InputRole.QUERY)
+        (query,) = await served.outcomes("ab", options=PrepareOptions(InputRole.QUERY))
         assert np.array_equal(query, (await served.outcomes("q ab"))[0])
 
 
@@ -144,7 +146,7 @@ async def test_a_vector_that_is_not_finite_is_that_contents_error(
         monkeypatch.setattr(tiny._graph, "run", spoil_the_first)
         spoilt, _ = tiny.run(
             [
-                tiny._preprocessor.prepare(text, InputRole.DOCUMENT, OnTooLong.TRUNCATE)
+                tiny._preprocessor.prepare(text, PrepareOptions()).parts[0].payload
                 for text in ("a", "b")
             ]
         )

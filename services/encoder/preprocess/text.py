@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from searchmesh_common.errors import FailedPrecondition, InvalidRequest
+from searchmesh_encoder.prepared import OnTooLong, Part, Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,45 +16,13 @@ if TYPE_CHECKING:
 
     from tokenizers import Encoding
 
+    from searchmesh_encoder.prepared import InputRole, PrepareOptions
+
 PREPROCESSING_VERSION = 1
 """Raised with every change that may change a token; part of every fingerprint."""
 
 _SEQUENCE_MULTIPLE = 4
 """Batches are padded to a multiple of this; `models.bert` says why."""
-
-
-class InputRole(enum.Enum):
-    """Which side of the search a content is on."""
-
-    QUERY = "query"
-    DOCUMENT = "document"
-
-
-class OnTooLong(enum.Enum):
-    """What becomes of a text that is longer than the model's window."""
-
-    TRUNCATE = "truncate"
-    REJECT = "reject"
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedText:
-    """A text as the graph reads it."""
-
-    token_ids: np.ndarray
-    """(tokens,) int64, special tokens included."""
-    original_tokens: int
-    """Tokens that the text had before it was truncated, special ones included."""
-
-    @property
-    def tokens(self) -> int:
-        """Tokens that are encoded: what the text costs, and the shape that its batch must have."""
-        return len(self.token_ids)
-
-    @property
-    def truncated(self) -> bool:
-        """Whether the end of the text was left out."""
-        return self.original_tokens > self.tokens
 
 
 class TextPreprocessor:
@@ -86,9 +53,10 @@ class TextPreprocessor:
         self._prefixes = prefixes
         self._max_characters = max_characters
 
-    def prepare(self, text: str, role: InputRole, on_too_long: OnTooLong) -> PreparedText:
+    def prepare(self, text: str, options: PrepareOptions) -> Prepared[np.ndarray]:
         """Tokenise a text; blocks, with the GIL released: about a millisecond for 1,000 characters.
 
+        A part's payload is its token ids, (tokens,) int64, special tokens included.
         Raises InvalidRequest, with fields relative to the content, where the text is empty or
         longer than it may be.
         """
@@ -98,34 +66,35 @@ class TextPreprocessor:
             raise InvalidRequest.of(
                 "text", f"{len(text)} characters given, at most {self._max_characters}; split it"
             )
-        encoding = self._encode(self._prefixes[role] + text)
+        encoding = self._encode(self._prefixes[options.role] + text)
         original_tokens = len(encoding) + self._special_tokens
         if len(encoding) == 0:
             raise InvalidRequest.of("text", "holds no character that the model reads")
         if original_tokens > self._window:
-            if on_too_long is OnTooLong.REJECT:
+            if options.on_too_long is OnTooLong.REJECT:
                 raise InvalidRequest.of(
                     "text",
                     f"{original_tokens} tokens given, the model reads at most {self._window}; "
                     "split it, or ask for ON_TOO_LONG_TRUNCATE",
                 )
             encoding.truncate(self._window - self._special_tokens)
-        ids = self._tokenizer.post_process(encoding).ids
-        return PreparedText(np.array(ids, np.int64), original_tokens)
+        ids = np.array(self._tokenizer.post_process(encoding).ids, np.int64)
+        part = Part(payload=ids, length=len(ids))
+        return Prepared([part], len(ids), original_tokens, truncated=original_tokens > len(ids))
 
-    def collate(self, texts: Sequence[PreparedText]) -> Mapping[str, np.ndarray]:
-        """The tensors of a batch.
+    def collate(self, texts: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:
+        """The tensors of a batch. texts: the token ids of each.
 
         Returns `input_ids` and `attention_mask`, (texts, sequence) int64: sequence is the longest
         text's length rounded up, padding is 0.
         """
-        longest = max(text.tokens for text in texts)
+        longest = max(map(len, texts))
         sequence = -(-longest // _SEQUENCE_MULTIPLE) * _SEQUENCE_MULTIPLE
         ids = np.zeros((len(texts), sequence), np.int64)
         mask = np.zeros((len(texts), sequence), np.int64)
         for row, text in enumerate(texts):
-            ids[row, : text.tokens] = text.token_ids
-            mask[row, : text.tokens] = 1
+            ids[row, : len(text)] = text
+            mask[row, : len(text)] = 1
         return {"input_ids": ids, "attention_mask": mask}
 
     def _encode(self, text: str) -> Encoding:

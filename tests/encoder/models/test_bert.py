@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from searchmesh_encoder.content import Content
 from searchmesh_encoder.models.card import Modality
-from searchmesh_encoder.preprocess.text import InputRole, OnTooLong, PreparedText
+from searchmesh_encoder.prepared import PrepareOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,14 +27,14 @@ REFERENCE = json.loads(
 MANY_LENGTHS = (*range(3, 36), 47, 48, 63, 64, 65, 90, 127, 128, 129, 255, 256)
 
 
-def text_of(tokens: int) -> PreparedText:
+def text_of(tokens: int) -> np.ndarray:
     """A text of so many tokens, other ones for every length."""
     random = np.random.default_rng(tokens)
     inner = random.integers(1000, 30_000, tokens - 2)
-    return PreparedText(np.array([101, *inner, 102], np.int64), tokens)
+    return np.array([101, *inner, 102], np.int64)
 
 
-def encode(model: TextModel, texts: Sequence[PreparedText]) -> list[bytes]:
+def encode(model: TextModel, texts: Sequence[np.ndarray]) -> list[bytes]:
     vectors = model.run(texts)
     assert all(isinstance(vector, np.ndarray) for vector in vectors)
     return [vector.tobytes() for vector in vectors if isinstance(vector, np.ndarray)]
@@ -61,10 +61,10 @@ def alone(minilm: TextModel) -> Alone:
 @pytest.mark.parametrize("case", REFERENCE["cases"], ids=lambda case: ascii(case["text"][:20]))
 def test_equals_the_original(minilm: TextModel, case: dict[str, Any]) -> None:
     content = Content(Modality.TEXT, case["text"])
-    prepared = minilm.prepare(content, InputRole.DOCUMENT, OnTooLong.TRUNCATE)
+    prepared = minilm.prepare(content, PrepareOptions())
     assert prepared.tokens == case["tokens"]
     assert prepared.original_tokens == case["original_tokens"]
-    (vector,) = minilm.run([prepared])
+    (vector,) = minilm.run([prepared.parts[0].payload])
     assert isinstance(vector, np.ndarray)
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
     assert vector @ np.array(case["vector"]) >= 0.99999

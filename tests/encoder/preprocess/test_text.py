@@ -10,12 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from searchmesh_common.errors import FailedPrecondition, InvalidRequest
-from searchmesh_encoder.preprocess.text import (
-    InputRole,
-    OnTooLong,
-    PreparedText,
-    TextPreprocessor,
-)
+from searchmesh_encoder.prepared import InputRole, OnTooLong, Prepared, PrepareOptions
+from searchmesh_encoder.preprocess.text import TextPreprocessor
 from tests.models import WINDOW, write_text_model
 
 if TYPE_CHECKING:
@@ -40,20 +36,22 @@ def prepare(
     text: str,
     role: InputRole = InputRole.DOCUMENT,
     on_too_long: OnTooLong = OnTooLong.TRUNCATE,
-) -> PreparedText:
-    return preprocessor.prepare(text, role, on_too_long)
+) -> Prepared[np.ndarray]:
+    return preprocessor.prepare(text, PrepareOptions(role, on_too_long))
 
 
 def test_a_short_text_keeps_its_tokens(preprocessor: TextPreprocessor) -> None:
     prepared = prepare(preprocessor, "ab c")
     assert (prepared.tokens, prepared.original_tokens, prepared.truncated) == (5, 5, False)
-    assert prepared.token_ids[0] == 2  # [CLS]
-    assert prepared.token_ids[-1] == 3  # [SEP]
+    assert prepared.parts[0].payload[0] == 2  # [CLS]
+    assert prepared.parts[0].payload[-1] == 3  # [SEP]
 
 
 def test_a_query_has_its_prefix(preprocessor: TextPreprocessor) -> None:
     query = prepare(preprocessor, "ab", InputRole.QUERY)
-    assert query.token_ids.tolist() == prepare(preprocessor, "q ab").token_ids.tolist()
+    assert (
+        query.parts[0].payload.tolist() == prepare(preprocessor, "q ab").parts[0].payload.tolist()
+    )
 
 
 @given(letters=st.integers(1, 100))
@@ -62,7 +60,7 @@ def test_a_long_text_is_cut_and_counted(preprocessor: TextPreprocessor, letters:
     assert prepared.original_tokens == letters + 2
     assert prepared.tokens == min(letters + 2, WINDOW)
     assert prepared.truncated == (letters + 2 > WINDOW)
-    assert prepared.token_ids[-1] == 3  # [SEP]
+    assert prepared.parts[0].payload[-1] == 3  # [SEP]
 
 
 def test_a_long_text_is_refused_on_demand(preprocessor: TextPreprocessor) -> None:
@@ -98,11 +96,11 @@ def test_any_text_is_read_or_at_fault(preprocessor: TextPreprocessor, text: str)
 
 
 def test_a_batch_is_padded_to_a_multiple_of_four(preprocessor: TextPreprocessor) -> None:
-    texts = [prepare(preprocessor, text) for text in ("a", "abcd")]
+    texts = [prepare(preprocessor, text).parts[0].payload for text in ("a", "abcd")]
     tensors = preprocessor.collate(texts)
     assert tensors["input_ids"].shape == (2, 8)
     assert tensors["attention_mask"].sum(axis=1).tolist() == [3, 6]
-    assert tensors["input_ids"][0, :3].tolist() == texts[0].token_ids.tolist()
+    assert tensors["input_ids"][0, :3].tolist() == texts[0].tolist()
     assert not np.any(tensors["input_ids"] * (1 - tensors["attention_mask"]))
 
 
