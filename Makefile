@@ -16,7 +16,7 @@ export SEARCHMESH_HOME ?= $(CURDIR)/.searchmesh
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo test test-fast check fix protos protos-check docs lock clean \
+.PHONY: help run demo test test-fast test-quality check fix protos protos-check docs lock clean \
 	validate-deploy images try-images bench-scifact bench-start
 
 help: ## List the targets
@@ -32,7 +32,10 @@ test: $(VENV)/.dev ## Run every test
 	$(BIN)/python -m pytest
 
 test-fast: $(VENV)/.dev ## Run the tests that are fast enough for every save
-	$(BIN)/python -m pytest -m 'not slow' -q
+	$(BIN)/python -m pytest -m 'not slow and not quality' -q
+
+test-quality: $(VENV)/.dev ## Judge the models on whole corpora, where their data are present
+	$(BIN)/python -m pytest -m quality
 
 check: protos-check validate-deploy ## Check formatting, lint, types, protos, documentation and manifests
 	$(BIN)/ruff format --check $(CODE)
