@@ -15,6 +15,7 @@ from searchmesh_common.errors import (
     ServiceError,
     Unsupported,
 )
+from searchmesh_encoder.embedding import Embedding, SegmentVector
 from searchmesh_encoder.prepared import PrepareOptions
 from searchmesh_encoder.work import Done, Item, Lane
 
@@ -48,17 +49,6 @@ class EncodeCall:
     """The fingerprint that the model must have; empty for any."""
     deadline: float | None = None
     """On the clock of time.monotonic."""
-
-
-@dataclass(frozen=True, slots=True)
-class Embedding:
-    """What became of one content."""
-
-    outcome: np.ndarray | ServiceError
-    """(dimension,) float32, finite; or why there is none."""
-    tokens: int = 0
-    original_tokens: int = 0
-    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +100,7 @@ class Encoder:
         preprocessed = time.perf_counter()
         computed = await self._compute(model, call, prepared)
         embeddings = [_embedding(*pair) for pair in zip(prepared, computed, strict=True)]
-        done = [one for one in computed if isinstance(one, Done)]
+        done = [part for one in computed for part in one if isinstance(part, Done)]
         encoded = Encoded(
             model=model,
             embeddings=embeddings,
@@ -143,24 +133,28 @@ class Encoder:
         model: TextModel,
         call: EncodeCall,
         prepared: Sequence[Prepared[np.ndarray] | ServiceError],
-    ) -> Sequence[Done[np.ndarray] | ServiceError]:
-        """The vector of each content, or why it has none."""
+    ) -> Sequence[Sequence[Done[np.ndarray] | ServiceError]]:
+        """The vector of each part of each content, or why it has none."""
         items = [
-            Item(model, one.parts[0].payload, one.tokens, call.lane, call.deadline)
+            Item(model, part.payload, part.length, call.lane, call.deadline)
             for one in prepared
             if not isinstance(one, ServiceError)
+            for part in one.parts
         ]
         futures = self._scheduler.submit(items)
         results = iter(await asyncio.gather(*futures, return_exceptions=True))
-        outcomes: list[Done[np.ndarray] | ServiceError] = []
-        for one in prepared:
-            outcome = one if isinstance(one, ServiceError) else next(results)
-            if isinstance(outcome, DeadlineExceeded) or not isinstance(
-                outcome, Done | ServiceError
-            ):
-                raise outcome
-            outcomes.append(outcome)
-        return outcomes
+        return [
+            [one]
+            if isinstance(one, ServiceError)
+            else [_computed(next(results)) for _ in one.parts]
+            for one in prepared
+        ]
+
+
+def _computed(result: Done[np.ndarray] | BaseException) -> Done[np.ndarray] | ServiceError:
+    if isinstance(result, DeadlineExceeded) or not isinstance(result, Done | ServiceError):
+        raise result
+    return result
 
 
 def _check(model: TextModel, call: EncodeCall) -> None:
@@ -198,9 +192,20 @@ def _groups(contents: Sequence[Content]) -> Iterator[Sequence[Content]]:
 
 
 def _embedding(
-    prepared: Prepared[np.ndarray] | ServiceError, computed: Done[np.ndarray] | ServiceError
+    prepared: Prepared[np.ndarray] | ServiceError,
+    computed: Sequence[Done[np.ndarray] | ServiceError],
 ) -> Embedding:
-    outcome = computed.value if isinstance(computed, Done) else computed
+    """A content's embedding; a part that failed fails its content."""
     if isinstance(prepared, ServiceError):
-        return Embedding(outcome)
+        return Embedding(prepared)
+    outcome: np.ndarray | list[SegmentVector] | ServiceError = []
+    for part, one in zip(prepared.parts, computed, strict=True):
+        if isinstance(one, ServiceError):
+            outcome = one
+            break
+        if part.segment is None:
+            outcome = one.value
+            break
+        assert isinstance(outcome, list)
+        outcome.append(SegmentVector(part.segment, one.value))
     return Embedding(outcome, prepared.tokens, prepared.original_tokens, prepared.truncated)
