@@ -48,6 +48,7 @@ class Precision(enum.Enum):
     """The numbers that a model's graph computes in."""
 
     FP32 = "fp32"
+    INT8 = "int8"
 
 
 class Pooling(enum.Enum):
@@ -90,6 +91,9 @@ class ModelCard:
     """A safetensors file with the names of Hugging Face's BertModel."""
     tokenizer: Source
     """A tokenizer.json of Hugging Face's tokenizers."""
+    dimensions: tuple[int, ...] = ()
+    """Shorter lengths that a vector may be cut to, rising: those that the model was trained for
+    (Matryoshka, arXiv:2205.13147)."""
 
 
 class CardError(StartError):
@@ -107,13 +111,14 @@ def read_card(path: Path) -> ModelCard:
         raise CardError(f"{path} is not a readable card: {error}") from error
     top = _Keys(path, "", content)
     bert = top.table("bert")
+    dimension = top.integer("dimension", _MOST_DIMENSION)
     card = ModelCard(
         name=top.text("name", NAME_PATTERN),
         modality=top.member("modality", Modality),
         description=top.text("description"),
         license=top.text("license"),
         precision=top.member("precision", Precision),
-        dimension=top.integer("dimension", _MOST_DIMENSION),
+        dimension=dimension,
         metric=top.member("metric", Metric),
         window=top.integer("window", _MOST_WINDOW),
         pooling=top.member("pooling", Pooling),
@@ -125,6 +130,7 @@ def read_card(path: Path) -> ModelCard:
         ),
         weights=_source(top.table("weights")),
         tokenizer=_source(top.table("tokenizer")),
+        dimensions=top.rising("dimensions", dimension - 1) if top.has("dimensions") else (),
     )
     if card.modality is not Modality.TEXT:
         raise top.fault("modality", f"{card.modality.value} models cannot be loaded yet")
@@ -182,6 +188,14 @@ class _Keys:
         if type(value) is not int or not 1 <= value <= maximum:
             raise self.fault(key, f"{value!r} given, must be a whole number from 1 to {maximum}")
         return value
+
+    def rising(self, key: str, maximum: int) -> tuple[int, ...]:
+        value = self._take(key)
+        if not isinstance(value, list) or any(type(one) is not int for one in value):
+            raise self.fault(key, f"{value!r} given, must be a list of whole numbers")
+        if value != sorted({one for one in value if 1 <= one <= maximum}):
+            raise self.fault(key, f"{value!r} given, must rise within 1 to {maximum}")
+        return tuple(value)
 
     def positive(self, key: str) -> float:
         value = self._take(key)

@@ -20,8 +20,13 @@ def test_reads_a_card(tmp_path: Path) -> None:
     card = read_card(write_text_model(tmp_path))
     assert (card.name, card.modality, card.metric) == ("tiny", Modality.TEXT, Metric.COSINE)
     assert (card.dimension, card.window, card.query_prefix) == (16, 24, "q ")
+    assert card.dimensions == ()
     assert isinstance(card.weights, LocalFile)
     assert card.weights.path == tmp_path / "tiny.safetensors"
+
+
+def test_reads_the_lengths_that_a_vector_may_be_cut_to(tmp_path: Path) -> None:
+    assert read_card(write_text_model(tmp_path, dimensions=[4, 8])).dimensions == (4, 8)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +47,12 @@ def test_reads_every_kind_of_source(tmp_path: Path, given: dict[str, str], sourc
         ({"name": "Tiny"}, "name: 'Tiny' given, must match"),
         ({"dimension": 0}, "dimension: 0 given, must be a whole number from 1 to 32768"),
         ({"dimension": True}, "dimension: True given"),
+        ({"dimensions": 8}, "dimensions: 8 given, must be a list of whole numbers"),
+        ({"dimensions": [8, True]}, "must be a list of whole numbers"),
+        ({"dimensions": [8, 4]}, "dimensions: [8, 4] given, must rise within 1 to 15"),
+        ({"dimensions": [8, 8]}, "must rise"),
+        ({"dimensions": [0, 8]}, "must rise"),
+        ({"dimensions": [8, 16]}, "must rise"),
         ({"metric": "angle"}, "metric: 'angle' given, must be one of cosine"),
         ({"modality": "image"}, "modality: image models cannot be loaded yet"),
         ({"description": 3}, "description: 3 given, must be a text"),
