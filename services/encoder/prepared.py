@@ -20,7 +20,7 @@ class InputRole(enum.Enum):
 
 
 class OnTooLong(enum.Enum):
-    """What becomes of a content that is longer than the model's window."""
+    """What becomes of a content that is longer than the model's window; in segments none is."""
 
     TRUNCATE = "truncate"
     REJECT = "reject"
@@ -74,6 +74,6 @@ class Prepared(Generic[Payload]):
     tokens: int
     """Units of input that are encoded, those of all parts."""
     original_tokens: int
-    """Units that the content had before its end was left out."""
+    """Units of the whole content, before its end was left out or any part repeated."""
     truncated: bool
     """Whether its end was left out."""

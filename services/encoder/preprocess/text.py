@@ -5,21 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tokenizers import Tokenizer
 
-from searchmesh_common.errors import FailedPrecondition, InvalidRequest
-from searchmesh_encoder.prepared import OnTooLong, Part, Prepared
+from searchmesh_common.errors import InvalidRequest
+from searchmesh_encoder.prepared import InputRole, OnTooLong, Part, Prepared, Segmentation
+from searchmesh_encoder.preprocess.passages import PassageCutter, unreadable
+from searchmesh_encoder.preprocess.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from tokenizers import Encoding
-
-    from searchmesh_encoder.prepared import InputRole, PrepareOptions
+    from searchmesh_encoder.prepared import PrepareOptions
 
 PREPROCESSING_VERSION = 1
-"""Raised with every change that may change a token; part of every fingerprint."""
+"""Raised with every change that may change a token or a passage; part of every fingerprint."""
 
 _SEQUENCE_MULTIPLE = 4
 """Batches are padded to a multiple of this; `models.bert` says why."""
@@ -38,19 +37,20 @@ class TextPreprocessor:
     ) -> None:
         """tokenizer: a tokenizer.json. window: most tokens of a text, special ones included.
 
-        Raises FailedPrecondition (BAD_TOKENIZER) where the file is not a tokenizer.
+        prefixes: what is put before a text, for each role.
+        Raises FailedPrecondition: BAD_TOKENIZER where the file is not a tokenizer, BAD_WINDOW
+        where a prefix leaves no room for a text.
         """
-        try:
-            self._tokenizer = Tokenizer.from_file(str(tokenizer))
-        except Exception as error:  # the library raises nothing narrower
-            raise FailedPrecondition(
-                "BAD_TOKENIZER", f"{tokenizer} is not a tokenizer: {error}"
-            ) from error
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
-        self._special_tokens: int = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        self._tokenizer = TextTokenizer(tokenizer)
         self._window = window
         self._prefixes = prefixes
+        self._prefix_ids = {
+            role: self._tokenizer.ids([prefix])[0] for role, prefix in prefixes.items()
+        }
+        self._cutters = {
+            role: PassageCutter(self._tokenizer, prefix, window)
+            for role, prefix in prefixes.items()
+        }
         self._max_characters = max_characters
 
     def prepare(self, text: str, options: PrepareOptions) -> Prepared[np.ndarray]:
@@ -66,21 +66,9 @@ class TextPreprocessor:
             raise InvalidRequest.of(
                 "text", f"{len(text)} characters given, at most {self._max_characters}; split it"
             )
-        encoding = self._encode(self._prefixes[options.role] + text)
-        original_tokens = len(encoding) + self._special_tokens
-        if len(encoding) == 0:
-            raise InvalidRequest.of("text", "holds no character that the model reads")
-        if original_tokens > self._window:
-            if options.on_too_long is OnTooLong.REJECT:
-                raise InvalidRequest.of(
-                    "text",
-                    f"{original_tokens} tokens given, the model reads at most {self._window}; "
-                    "split it, or ask for ON_TOO_LONG_TRUNCATE",
-                )
-            encoding.truncate(self._window - self._special_tokens)
-        ids = np.array(self._tokenizer.post_process(encoding).ids, np.int64)
-        part = Part(payload=ids, length=len(ids))
-        return Prepared([part], len(ids), original_tokens, truncated=original_tokens > len(ids))
+        if options.segmentation is Segmentation.SEGMENTS:
+            return self._cutters[options.role].cut(text)
+        return self._whole(text, options)
 
     def collate(self, texts: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:
         """The tensors of a batch. texts: the token ids of each.
@@ -97,9 +85,18 @@ class TextPreprocessor:
             mask[row, : len(text)] = 1
         return {"input_ids": ids, "attention_mask": mask}
 
-    def _encode(self, text: str) -> Encoding:
-        # the batch form because the single one holds the GIL, for a second for a million characters
-        encodings: list[Encoding] = self._tokenizer.encode_batch_fast(
-            [text], add_special_tokens=False
-        )
-        return encodings[0]
+    def _whole(self, text: str, options: PrepareOptions) -> Prepared[np.ndarray]:
+        """A text as one part, its end left out where it is too long."""
+        (ids,) = self._tokenizer.ids([self._prefixes[options.role] + text])
+        if ids == self._prefix_ids[options.role]:
+            raise unreadable()
+        tokens = len(ids) + self._tokenizer.special_tokens
+        if tokens > self._window and options.on_too_long is OnTooLong.REJECT:
+            raise InvalidRequest.of(
+                "text",
+                f"{tokens} tokens given, the model reads at most {self._window}; "
+                "split it, ask for SEGMENTATION_SEGMENTS, or for ON_TOO_LONG_TRUNCATE",
+            )
+        payload = self._tokenizer.model_input(ids[: self._window - self._tokenizer.special_tokens])
+        part = Part(payload, len(payload))
+        return Prepared([part], len(payload), tokens, truncated=tokens > len(payload))
