@@ -12,6 +12,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from searchmesh_common import call_context, status
+from searchmesh_common.call_log import EndedCall
 from searchmesh_common.errors import (
     DeadlineExceeded,
     Internal,
@@ -19,7 +20,6 @@ from searchmesh_common.errors import (
     ServiceError,
     Unavailable,
 )
-from searchmesh_common.logs import fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from searchmesh_common.call_context import CallContext
+    from searchmesh_common.call_log import CallLog
     from searchmesh_common.metrics import MethodMetrics
     from searchmesh_common.open_calls import OpenCalls
-
-_log = logging.getLogger("searchmesh.call")
 
 # the caller's clock starts before the server's, so its cancellation may arrive this much early
 _DEADLINE_SLACK_SECONDS = 0.02
@@ -64,6 +64,7 @@ class Rpc:
     """Largest message sent."""
     is_stream: bool
     open_calls: OpenCalls
+    log: CallLog
     log_level: int
     """Level of the log line of a call that went well."""
 
@@ -71,34 +72,45 @@ class Rpc:
 
 
 class Call:
-    """Around one call: `async with Call(rpc, context) as call, call.timeout: …`.
+    """Around one call: `async with Call(rpc, context) as call: …`.
 
     Whatever is raised inside becomes the call's status, and here is the only place where it does.
     Cancellation goes on as it came; a deadline that the server set ends the call as the caller's
     would.
     """
 
-    __slots__ = ("_context", "_draining", "_metadata", "_rpc", "_started", "_task", "timeout")
+    __slots__ = (
+        "_context",
+        "_current",
+        "_draining",
+        "_metadata",
+        "_rpc",
+        "_started",
+        "_task",
+        "timeout",
+    )
 
     def __init__(self, rpc: Rpc, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        self._started = time.perf_counter()
         self._rpc = rpc
         self._context = context
         self._draining = False
-        self._started = time.perf_counter()
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task() if rpc.is_stream else None
         # what grpc hands over is a tuple of pairs, whatever its annotation says
         self._metadata: Any = context.invocation_metadata() or ()
-        remaining: float | None = context.time_remaining()
-        default = rpc.default_deadline_seconds if remaining is None else None
-        self.timeout = asyncio.timeout(default)
+        allowed: float | None = context.time_remaining()
+        self.timeout: asyncio.Timeout | None = None
         """Ends a call that brought no deadline; the caller's own is kept by grpc."""
-        allowed = default if remaining is None else remaining
-        self._enter(None if allowed is None else time.monotonic() + allowed)
+        if allowed is None and rpc.default_deadline_seconds is not None:
+            allowed = rpc.default_deadline_seconds
+            self.timeout = asyncio.timeout(allowed)
+        self._current = self._enter(None if allowed is None else time.monotonic() + allowed)
 
-    def _enter(self, deadline: float | None) -> None:
+    def _enter(self, deadline: float | None) -> CallContext:
         current = call_context.from_metadata(self._metadata, deadline)
         call_context.enter(current)
         self._context.set_trailing_metadata(((call_context.REQUEST_ID_KEY, current.request_id),))
+        return current
 
     def admit(self) -> None:
         """Raise Unauthenticated where the caller may not call."""
@@ -158,12 +170,11 @@ class Call:
                 assert self._task
                 self._task.uncancel()
                 return Unavailable("this server is draining; open the stream again")
-            case TimeoutError() if self.timeout.expired():
+            case TimeoutError() if self.timeout and self.timeout.expired():
                 seconds = self._rpc.default_deadline_seconds
                 return DeadlineExceeded(f"no answer within the server's default of {seconds} s")
             case Exception():
-                current = call_context.current()
-                request_id = current.request_id if current else ""
+                request_id = self._current.request_id
                 return Internal(f"internal error; the server's log has it as request {request_id}")
             case _:
                 return None
@@ -184,20 +195,17 @@ class Call:
         seconds = time.perf_counter() - self._started
         self._rpc.metrics.finish(code, seconds)
         level = _LOG_LEVELS.get(code, self._rpc.log_level)
-        if not _log.isEnabledFor(level):
-            return
-        current = call_context.current()
-        said = {"error": error.message} if error else {}
-        _log.log(
-            level,
-            "call",
-            exc_info=unexpected,
-            extra=fields(
-                method=self._rpc.method,
-                code=code.name,
-                milliseconds=round(seconds * 1000, 3),
-                caller=current.caller if current else "",
-                peer=self._context.peer(),
-                **said,
-            ),
-        )
+        if self._rpc.log.enabled_for(level):
+            self._rpc.log.add(
+                EndedCall(
+                    level=level,
+                    ended=time.time(),
+                    method=self._rpc.method,
+                    code=code,
+                    seconds=seconds,
+                    call=self._current,
+                    peer=self._context.peer(),
+                    error=error.message if error else None,
+                    unexpected=unexpected,
+                )
+            )

@@ -9,8 +9,7 @@ import os
 import re
 import time
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,8 +26,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[
 _MOST_TRACESTATE_CHARACTERS = 512
 
 
-@dataclass(frozen=True, slots=True)
-class CallContext:
+class CallContext(NamedTuple):
     """One call as the servicer's helpers see it."""
 
     request_id: str
@@ -83,18 +81,17 @@ def from_metadata(
     metadata: Iterable[tuple[str, str | bytes]], deadline: float | None
 ) -> CallContext:
     """Read a call's metadata; what does not look as it should counts as not there."""
-    given = {key: value for key, value in metadata if key in _KEYS and isinstance(value, str)}
-    request_id = given.get(REQUEST_ID_KEY, "")
-    caller = given.get(CALLER_KEY, "")
-    traceparent = given.get(TRACEPARENT_KEY, "")
-    if traceparent and not _TRACEPARENT.fullmatch(traceparent):
-        traceparent = ""
+    given = {key: value for key, value in metadata if key in _KEYS}
+    traceparent = _matching(_TRACEPARENT, given.get(TRACEPARENT_KEY))
+    tracestate = given.get(TRACESTATE_KEY, "") if traceparent else ""
     return CallContext(
-        request_id=request_id if _NAME.fullmatch(request_id) else os.urandom(16).hex(),
-        caller=caller if _NAME.fullmatch(caller) else "",
-        deadline=deadline,
-        traceparent=traceparent,
-        tracestate=given.get(TRACESTATE_KEY, "")[:_MOST_TRACESTATE_CHARACTERS]
-        if traceparent
-        else "",
+        _matching(_NAME, given.get(REQUEST_ID_KEY)) or os.urandom(16).hex(),
+        _matching(_NAME, given.get(CALLER_KEY)),
+        deadline,
+        traceparent,
+        tracestate[:_MOST_TRACESTATE_CHARACTERS] if isinstance(tracestate, str) else "",
     )
+
+
+def _matching(pattern: re.Pattern[str], value: str | bytes | None) -> str:
+    return value if isinstance(value, str) and pattern.fullmatch(value) else ""

@@ -14,11 +14,11 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_g
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import grpc
     from google.protobuf import descriptor_pb2
     from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
     from searchmesh_common.contract import Contract
+    from searchmesh_common.handlers import CallHandlers
 
 SERVICE: str = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"].full_name
 _LIBRARY_FILES = (
@@ -28,7 +28,7 @@ _LIBRARY_FILES = (
 )
 
 
-def add_reflection(server: grpc.aio.Server, contract: Contract, services: Iterable[str]) -> None:
+def add_reflection(server: CallHandlers, contract: Contract, services: Iterable[str]) -> None:
     """Serve reflection. services: full names of all that the server offers, beside reflection."""
     for file in _LIBRARY_FILES:
         contract.add(file)

@@ -28,12 +28,13 @@ from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_channelz.v1.channelz import aio as channelz_aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from searchmesh_common.call_log import CallLog
 from searchmesh_common.channels import SERVER_MIN_PING_SECONDS
 from searchmesh_common.contract import Contract
+from searchmesh_common.handlers import CallHandlers
 from searchmesh_common.health import PROCESS, Health
 from searchmesh_common.health_service import HealthServicer, ProbeServer
 from searchmesh_common.heartbeat import Heartbeat
-from searchmesh_common.interceptors import CallInterceptor
 from searchmesh_common.logs import fields
 from searchmesh_common.metrics import CallMetrics, MetricsServer
 from searchmesh_common.open_calls import OpenCalls
@@ -93,16 +94,18 @@ class Server:
         self._resources = AsyncExitStack()
         tokens = read_tokens(settings.tokens_file)
         self._open_calls = OpenCalls()
-        interceptor = CallInterceptor(
+        self._call_log = CallLog()
+        self._handlers = CallHandlers(
             self._contract,
             self.validator,
             CallMetrics(registry),
             default_deadline_seconds=settings.default_deadline_seconds,
             max_message_bytes=settings.max_message_bytes,
             open_calls=self._open_calls,
+            call_log=self._call_log,
             tokens=TokenCheck(tokens) if tokens else None,
         )
-        self._grpc = grpc.aio.server(interceptors=(interceptor,), options=_server_options(settings))
+        self._grpc = grpc.aio.server(handlers=(self._handlers,), options=_server_options(settings))
 
     def add(self, add_to_server: Callable[[Any, Any], None], servicer: object, name: str) -> None:
         """Offer a service.
@@ -110,7 +113,7 @@ class Server:
         add_to_server: the generated `add_…Servicer_to_server`. name: the service's full name, as in
         `DESCRIPTOR.services_by_name["EncoderService"].full_name`.
         """
-        add_to_server(servicer, self._grpc)
+        add_to_server(servicer, self._handlers)
         self._services.append(name)
 
     @property
@@ -138,6 +141,7 @@ class Server:
             await self._drain()
         finally:
             await self._resources.aclose()
+            self._call_log.flush()
             self._ports = None
 
     async def _start(self, resources: AsyncExitStack) -> Ports:
@@ -178,7 +182,7 @@ class Server:
                 CHANNELZ_SERVICE,
             )
         if self._settings.reflection:
-            add_reflection(self._grpc, self._contract, self._services)
+            add_reflection(self._handlers, self._contract, self._services)
 
     async def _drain(self) -> None:
         self.health.drain()

@@ -56,7 +56,8 @@ def test_a_request_id_finds_a_call_in_both_logs(mesh: Mesh, notes: str) -> None:
             if one.get("request_id") == "find-me-again" and one["message"] == "call"
         ]
 
-    wait_for(lambda: methods(Service.SEARCH) != [], "the search's log line")
+    # lines are written many at a time, so the encoder's may come after the search's
+    wait_for(lambda: all(methods(service) for service in Service), "both log lines")
     assert methods(Service.SEARCH) == ["/searchmesh.search.v1.SearchService/Search"]
     assert methods(Service.ENCODER) == ["/searchmesh.encoder.v1.EncoderService/Encode"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -204,8 +205,19 @@ async def test_a_stream_cancelled_with_its_answers_unread_is_no_fault(
     await asyncio.wait_for(under_way.wait(), 5)
     stream.cancel()
     assert await _ending(echo, "Split") == "Canceled"
-    (record,) = [one for one in caplog.records if one.name == "searchmesh.call"]
+    record = await _line(caplog)
     assert (record.levelno, record.exc_info) == (logging.INFO, None)
+
+
+async def _line(caplog: pytest.LogCaptureFixture) -> logging.LogRecord:
+    """The only line about a call, once it is written."""
+    async with asyncio.timeout(5):
+        while True:
+            records = [one for one in caplog.records if one.name == "searchmesh.call"]
+            if records:
+                (record,) = records
+                return record
+            await asyncio.sleep(0.005)
 
 
 async def test_an_answer_over_the_limit_is_no_cancellation(contract: Contract) -> None:
@@ -271,9 +283,26 @@ async def test_a_servicer_knows_who_calls_and_what_to_pass_on(echo: Echo) -> Non
 
 async def test_one_log_line_a_call(echo: Echo, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "searchmesh.call")
-    await call(echo, "Echo", "a", metadata=(("searchmesh-caller", "tests"),))
-    (record,) = [one for one in caplog.records if one.name == "searchmesh.call"]
+    before = time.time()
+    metadata = (("searchmesh-caller", "tests"), ("x-request-id", "r-9"))
+    await call(echo, "Echo", "a", metadata=metadata)
+    answered = time.time()
+    record = await _line(caplog)
     line = json.loads(logs.JsonFormatter().format(record))
     assert line["method"] == f"/{SERVICE}/Echo"
     assert (line["code"], line["caller"], line["level"]) == ("OK", "tests", "info")
+    assert line["request_id"] == "r-9"
     assert 0 < line["milliseconds"] < 5000
+    assert before <= record.created <= answered  # when the call ended, not when it was written
+
+
+async def test_no_line_is_lost_when_the_server_stops(
+    contract: Contract, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "searchmesh.call")
+    async with running(contract) as echo:
+        for number in range(40):
+            await call(echo, "Echo", "a", metadata=(("x-request-id", f"r-{number}"),))
+    lines = [json.loads(logs.JsonFormatter().format(one)) for one in caplog.records]
+    written = [line["request_id"] for line in lines if line["logger"] == "searchmesh.call"]
+    assert written == [f"r-{number}" for number in range(40)]

@@ -1,6 +1,8 @@
 """Around every call: the contract's rules, metrics, a log line, and errors as statuses.
 
-One interceptor does it all, because each further one costs every call a coroutine and a handler.
+It is put around each rpc's handler once. An interceptor of gRPC's would be run for every call, and
+the methods that gRPC calls registered are all looked through for every call
+(`_server_main_loop` waits for each of them), so there are none of either.
 Servicers stay at translate, call the core, translate back; errors of the family they just raise.
 
 - A call with one request reaches its servicer parsed with the contract's class and validated.
@@ -21,10 +23,18 @@ import grpc
 from searchmesh_common.call import Call, Rpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Iterable,
+        Mapping,
+    )
 
     from google.protobuf.message import Message
 
+    from searchmesh_common.call_log import CallLog
     from searchmesh_common.contract import Contract
     from searchmesh_common.metrics import CallMetrics
     from searchmesh_common.open_calls import OpenCalls
@@ -36,8 +46,6 @@ if TYPE_CHECKING:
     Handler = Any
     Behaviour = Callable[[Any, Context], Awaitable[Any]]
 
-_log = logging.getLogger("searchmesh.call")
-
 HEALTH_PREFIX = "/grpc.health."
 """Open to callers without a token: client-side health checks carry none."""
 
@@ -45,8 +53,11 @@ LIBRARY_PREFIX = "/grpc."
 """Health, reflection and channelz; their calls are logged only when debugging."""
 
 
-class CallInterceptor(grpc.aio.ServerInterceptor):
-    """The server's only interceptor."""
+class CallHandlers(grpc.GenericRpcHandler):
+    """The server's only handler: finds an rpc, with its surroundings, by its name.
+
+    Services are added to it as they are to a server, `add_…Servicer_to_server(servicer, handlers)`.
+    """
 
     def __init__(
         self,
@@ -57,6 +68,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         default_deadline_seconds: float,
         max_message_bytes: int,
         open_calls: OpenCalls,
+        call_log: CallLog,
         tokens: TokenCheck | None = None,
     ) -> None:
         self._contract = contract
@@ -65,26 +77,34 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._default_deadline_seconds = default_deadline_seconds
         self._max_message_bytes = max_message_bytes
         self._open_calls = open_calls
+        self._call_log = call_log
         self._tokens = tokens
+        self._services: list[grpc.GenericRpcHandler] = []
         self._handlers: dict[str, Handler] = {}
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler:
-        """Give each rpc's handler its surroundings, once."""
+    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """Take in a service's rpcs."""
+        self._services.extend(handlers)
+
+    def add_registered_method_handlers(
+        self, _service: str, _handlers: Mapping[str, Handler]
+    ) -> None:
+        """Leave the rpcs at what `add_generic_rpc_handlers` was given, which are the same."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
+        """The handler of an rpc; None where there is no such rpc, which is counted."""
         method = handler_call_details.method
         known = self._handlers.get(method)
         if known:
             return known
-        handler = await continuation(handler_call_details)
-        if not handler:
-            self._metrics.unknown.started.inc()
-            self._metrics.unknown.finish(grpc.StatusCode.UNIMPLEMENTED, 0.0)
-            return handler  # grpc answers UNIMPLEMENTED
-        self._handlers[method] = self._surround(method, handler)
-        return self._handlers[method]
+        for service in self._services:
+            handler = service.service(handler_call_details)
+            if handler:
+                self._handlers[method] = self._surround(method, handler)
+                return self._handlers[method]
+        self._metrics.unknown.started.inc()
+        self._metrics.unknown.finish(grpc.StatusCode.UNIMPLEMENTED, 0.0)
+        return None  # grpc answers UNIMPLEMENTED
 
     def _surround(self, method: str, handler: Handler) -> Handler:
         # messages arrive as bytes and are parsed inside the call, so that one that does not parse
@@ -124,6 +144,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             default_deadline_seconds=self._default_deadline_seconds if is_unary else None,
             max_message_bytes=self._max_message_bytes,
             open_calls=self._open_calls,
+            log=self._call_log,
             is_stream=not is_unary,
             log_level=logging.DEBUG if is_library else logging.INFO,
             metrics=self._metrics.method(_grpc_type(handler), method),
@@ -132,10 +153,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 def _unary(rpc: Rpc, inner: Behaviour) -> Behaviour:
     async def behaviour(raw: bytes, context: Context) -> Message:
-        async with Call(rpc, context) as call, call.timeout:
+        response: Message
+        async with Call(rpc, context) as call:
             call.admit()
-            response: Message = await inner(call.request(raw), context)
-            return response
+            if call.timeout is None:
+                response = await inner(call.request(raw), context)
+                return response
+            async with call.timeout:
+                response = await inner(call.request(raw), context)
+                return response
 
     return behaviour
 
