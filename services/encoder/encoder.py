@@ -1,38 +1,49 @@
-"""Encoder: contents to embeddings, the whole story."""
+"""Encoder: contents to embeddings, the whole story.
+
+A call is checked and let in by what can be seen of it. Each of its contents is answered from the
+cache, or waits for an equal one that is on its way already, or sets out itself: it is preprocessed,
+waits for a worker, is computed in a batch with others, and answers all who wait for it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from searchmesh_common import call_context
 from searchmesh_common.errors import (
     DeadlineExceeded,
     FailedPrecondition,
     InvalidRequest,
-    ServiceError,
-    Unsupported,
+    Overloaded,
 )
-from searchmesh_encoder.embedding import Embedding, SegmentVector
-from searchmesh_encoder.prepared import PrepareOptions
-from searchmesh_encoder.work import Done, Item, Lane
+from searchmesh_encoder.cache import content_key
+from searchmesh_encoder.computation import Computation, Gathering
+from searchmesh_encoder.prepared import PrepareOptions, Segmentation
+from searchmesh_encoder.scheduling.admission import Estimate
+from searchmesh_encoder.work import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    import numpy as np
-
+    from searchmesh_encoder.cache import EmbeddingCache
     from searchmesh_encoder.content import Content
+    from searchmesh_encoder.embedding import Embedding
+    from searchmesh_encoder.in_flight import InFlight
     from searchmesh_encoder.metrics import EncoderMetrics
-    from searchmesh_encoder.prepared import Prepared
     from searchmesh_encoder.registry import ModelRegistry
-    from searchmesh_encoder.scheduler import Scheduler
+    from searchmesh_encoder.scheduling.admission import Admission
+    from searchmesh_encoder.tallies import Tallies
     from searchmesh_encoder.text_model import TextModel
 
-_GROUP_UNITS = 65_536
-"""Characters or bytes that are preprocessed in one go: other requests get the thread in between."""
+_INLINE_DIGEST_UNITS = 262_144
+"""Most characters or bytes of a call of which digests are made on the event loop."""
+
+_CLOCK_SECONDS = 0.02
+"""A caller's clock starts before the server's, so its deadline may be felt this much early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,95 +77,174 @@ class Encoded:
     total_seconds: float
 
 
+@dataclass(slots=True, eq=False)
+class _Call:
+    """A call on its way through the encoder."""
+
+    asked: EncodeCall
+    model: TextModel
+    tallies: Tallies
+    gathering: Gathering
+    caller: str
+    deadline: float
+    units: int
+    """Characters or bytes of all contents."""
+
+
 class Encoder:
-    """Contents to embeddings; `async with` gives it its threads."""
+    """Contents to embeddings; used on the event loop alone."""
 
     def __init__(
         self,
         registry: ModelRegistry,
-        scheduler: Scheduler,
+        in_flight: InFlight,
+        admission: Admission,
         metrics: EncoderMetrics,
-        preprocess_threads: int,
+        cache: EmbeddingCache | None,
     ) -> None:
         self._registry = registry
-        self._scheduler = scheduler
+        self._in_flight = in_flight
+        self._admission = admission
         self._metrics = metrics
-        self._threads = ThreadPoolExecutor(preprocess_threads, thread_name_prefix="preprocess")
+        self._cache = cache
 
-    async def __aenter__(self) -> Encoder:
-        return self
-
-    async def __aexit__(self, *_raised: object) -> None:
-        self._threads.shutdown(cancel_futures=True)
-
-    async def encode(self, call: EncodeCall) -> Encoded:
+    async def encode(self, asked: EncodeCall) -> Encoded:
         """Encode contents with one model; a content that cannot be encoded fails alone.
 
-        Raises NotFound, Unavailable, FailedPrecondition (WRONG_FINGERPRINT), Unsupported,
+        Raises NotFound, Unavailable, FailedPrecondition (WRONG_FINGERPRINT), InvalidRequest,
         Overloaded or DeadlineExceeded for the call as a whole.
         """
         started = time.perf_counter()
-        model = self._registry.ready(call.model)
-        _check(model, call)
-        prepared = await self._prepare(model, call)
-        preprocessed = time.perf_counter()
-        computed = await self._compute(model, call, prepared)
-        embeddings = [_embedding(*pair) for pair in zip(prepared, computed, strict=True)]
-        done = [part for one in computed for part in one if isinstance(part, Done)]
-        encoded = Encoded(
-            model=model,
-            embeddings=embeddings,
-            preprocess_seconds=preprocessed - started,
-            queue_seconds=max((one.queue_seconds for one in done), default=0.0),
-            compute_seconds=max((one.compute_seconds for one in done), default=0.0),
-            total_seconds=time.perf_counter() - started,
-        )
-        self._metrics.encoded(call.lane, encoded)
+        model = self._registry.ready(asked.model)
+        _check(model, asked)
+        call = _call(asked, model, self._metrics.of(model.name, asked.lane))
+        call.tallies.begin(len(asked.contents))
+        try:
+            await self._gather(call)
+        except BaseException as error:
+            call.tallies.failed(_outcome(error, call.deadline), len(asked.contents))
+            raise
+        encoded = _encoded(call, started)
+        call.tallies.encoded(encoded)
         return encoded
 
-    async def _prepare(
-        self, model: TextModel, call: EncodeCall
-    ) -> Sequence[Prepared[np.ndarray] | ServiceError]:
-        """Each content as the graph reads it, or what is wrong with it."""
+    async def _gather(self, call: _Call) -> None:
+        """Raises Overloaded and DeadlineExceeded."""
+        if time.monotonic() >= call.deadline:
+            raise DeadlineExceeded("the deadline had passed when the call arrived")
+        keys = await self._keys(call)
+        missing = self._look_up(call, keys)
+        if not missing:
+            return
+        lane, gathering = call.asked.lane, call.gathering
+        self._admission.hold_bytes(lane, call.units)
+        try:
+            self._set_out(call, keys, missing)
+            await gathering.wait()
+        except BaseException:
+            gathering.leave()
+            raise
+        finally:
+            self._admission.hold_bytes(lane, -call.units)
 
-        def prepare(group: Sequence[Content]) -> list[Prepared[np.ndarray] | ServiceError]:
-            return [_prepared(model, content, call) for content in group]
+    async def _keys(self, call: _Call) -> Sequence[bytes | None]:
+        """What equal contents have in common; None where nobody asks for it."""
+        contents, options = call.asked.contents, call.asked.options
+        if self._cache is None and not self._in_flight.coalesces:
+            return [None] * len(contents)
 
-        loop = asyncio.get_running_loop()
-        prepared: list[Prepared[np.ndarray] | ServiceError] = []
-        for group in _groups(call.contents):
-            if call.deadline is not None and time.monotonic() >= call.deadline:
-                raise DeadlineExceeded("the deadline passed while the contents were read")
-            prepared += await loop.run_in_executor(self._threads, prepare, group)
-        return prepared
+        def keys() -> list[bytes | None]:
+            return [content_key(call.model.fingerprint, options, one) for one in contents]
 
-    async def _compute(
-        self,
-        model: TextModel,
-        call: EncodeCall,
-        prepared: Sequence[Prepared[np.ndarray] | ServiceError],
-    ) -> Sequence[Sequence[Done[np.ndarray] | ServiceError]]:
-        """The vector of each part of each content, or why it has none."""
-        items = [
-            Item(model, part.payload, part.length, call.lane, call.deadline)
-            for one in prepared
-            if not isinstance(one, ServiceError)
-            for part in one.parts
-        ]
-        futures = self._scheduler.submit(items)
-        results = iter(await asyncio.gather(*futures, return_exceptions=True))
-        return [
-            [one]
-            if isinstance(one, ServiceError)
-            else [_computed(next(results)) for _ in one.parts]
-            for one in prepared
-        ]
+        return keys() if call.units <= _INLINE_DIGEST_UNITS else await asyncio.to_thread(keys)
+
+    def _look_up(self, call: _Call, keys: Sequence[bytes | None]) -> Sequence[int]:
+        """Answer what the cache knows; returns the places of the rest."""
+        cache = self._cache
+        if cache is None:
+            return range(len(keys))
+        missing = []
+        for index, key in enumerate(keys):
+            known = cache.get(key) if key is not None else None
+            if known:
+                call.gathering.receive(index, known)
+            else:
+                missing.append(index)
+        call.tallies.looked_up(hits=len(keys) - len(missing), misses=len(missing))
+        return missing
+
+    def _set_out(self, call: _Call, keys: Sequence[bytes | None], missing: Sequence[int]) -> None:
+        """Let each missing content wait for its equal, or set out, if there is room and time."""
+        asked, in_flight = call.asked, self._in_flight
+        tokens = self._admit(call, [index for index in missing if keys[index] not in in_flight])
+        new: list[Computation] = []
+        for index in missing:
+            one = in_flight.find(keys[index], asked.lane, call.caller)
+            if one is None:
+                one = Computation(
+                    in_flight,
+                    call.model,
+                    asked.contents[index],
+                    asked.options,
+                    lane=asked.lane,
+                    caller=call.caller,
+                    key=keys[index],
+                )
+                one.held_tokens = tokens.get(index, 0)
+                new.append(one)
+                in_flight.add(one)
+            one.join(call.gathering, index, call.deadline)
+        call.tallies.joined(len(missing) - len(new))
+        in_flight.begin(call.model, new)
+
+    def _admit(self, call: _Call, places: Sequence[int]) -> dict[int, int]:
+        """The likely tokens of the contents at these places. Raises Overloaded."""
+        model, asked = call.model, call.asked
+        whole = asked.options.segmentation is Segmentation.WHOLE
+        most = model.card.window if whole else math.inf
+        sizes = {index: len(asked.contents[index].data) for index in places}
+        tokens = {
+            index: self._admission.likely_tokens(model.name, size, most)
+            for index, size in sizes.items()
+        }
+        if tokens:
+            estimate = Estimate(
+                model.name,
+                asked.lane,
+                call.caller,
+                units=sum(sizes.values()),
+                tokens=sum(tokens.values()),
+                longest=min(max(tokens.values()), model.card.window),
+            )
+            self._admission.check(estimate, call.deadline)
+        return tokens
 
 
-def _computed(result: Done[np.ndarray] | BaseException) -> Done[np.ndarray] | ServiceError:
-    if isinstance(result, DeadlineExceeded) or not isinstance(result, Done | ServiceError):
-        raise result
-    return result
+def _call(asked: EncodeCall, model: TextModel, tallies: Tallies) -> _Call:
+    context = call_context.current()
+    return _Call(
+        asked,
+        model,
+        tallies,
+        gathering=Gathering(len(asked.contents)),
+        caller=context.caller if context else "",
+        deadline=math.inf if asked.deadline is None else asked.deadline,
+        units=sum(len(one.data) for one in asked.contents),
+    )
+
+
+def _outcome(error: BaseException, deadline: float) -> str:
+    """How the contents of a call are counted that is not answered."""
+    match error:
+        case Overloaded():
+            return "refused"
+        case DeadlineExceeded():
+            return "expired"
+        case asyncio.CancelledError():
+            # a caller whose time is over goes away like any other
+            return "expired" if time.monotonic() >= deadline - _CLOCK_SECONDS else "cancelled"
+        case _:
+            return "error"
 
 
 def _check(model: TextModel, call: EncodeCall) -> None:
@@ -165,47 +255,23 @@ def _check(model: TextModel, call: EncodeCall) -> None:
             "its vectors cannot be compared with those",
             {"model": model.name, "fingerprint": model.fingerprint, "demanded": call.fingerprint},
         )
-    if call.dimensions not in (0, model.card.dimension):
-        raise Unsupported("dimensions: shortening vectors is not implemented yet; leave it out")
+    allowed = (0, *model.card.dimensions, model.card.dimension)
+    if call.dimensions not in allowed:
+        named = ", ".join(map(str, allowed[1:]))
+        raise InvalidRequest.of(
+            "dimensions", f"{call.dimensions} given, {model.name} allows {named}"
+        )
 
 
-def _prepared(
-    model: TextModel, content: Content, call: EncodeCall
-) -> Prepared[np.ndarray] | ServiceError:
-    try:
-        return model.prepare(content, call.options)
-    except InvalidRequest as error:
-        return error
-
-
-def _groups(contents: Sequence[Content]) -> Iterator[Sequence[Content]]:
-    """Contents in order, in groups of at most _GROUP_UNITS or of one content."""
-    group: list[Content] = []
-    units = 0
-    for content in contents:
-        units += len(content.data)
-        if group and units > _GROUP_UNITS:
-            yield group
-            group, units = [], len(content.data)
-        group.append(content)
-    yield group
-
-
-def _embedding(
-    prepared: Prepared[np.ndarray] | ServiceError,
-    computed: Sequence[Done[np.ndarray] | ServiceError],
-) -> Embedding:
-    """A content's embedding; a part that failed fails its content."""
-    if isinstance(prepared, ServiceError):
-        return Embedding(prepared)
-    outcome: np.ndarray | list[SegmentVector] | ServiceError = []
-    for part, one in zip(prepared.parts, computed, strict=True):
-        if isinstance(one, ServiceError):
-            outcome = one
-            break
-        if part.segment is None:
-            outcome = one.value
-            break
-        assert isinstance(outcome, list)
-        outcome.append(SegmentVector(part.segment, one.value))
-    return Embedding(outcome, prepared.tokens, prepared.original_tokens, prepared.truncated)
+def _encoded(call: _Call, started: float) -> Encoded:
+    gathering = call.gathering
+    read_at = max((one.read_at for one in gathering.computations), default=0.0)
+    return Encoded(
+        model=call.model,
+        embeddings=gathering.embeddings,
+        # those of others may have been read before this call came
+        preprocess_seconds=max(0.0, read_at - started),
+        queue_seconds=gathering.queue_seconds,
+        compute_seconds=gathering.compute_seconds,
+        total_seconds=time.perf_counter() - started,
+    )

@@ -1,123 +1,167 @@
-"""Every metric of the encoder beyond those of its calls."""
+"""Every metric of the encoder beyond those of its calls.
+
+The share of computed tokens that is padding, and the share of the time in which workers compute:
+
+    1 - rate(encoder_tokens_total[1m]) / rate(encoder_padded_tokens_total[1m])
+    sum by (stage, lane) (rate(encoder_worker_busy_seconds_total[1m])) / encoder_workers
+"""
 
 from __future__ import annotations
 
+import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Gauge
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.registry import Collector
 
-from searchmesh_common.errors import ServiceError
-from searchmesh_common.metrics import SECONDS_BUCKETS
+from searchmesh_encoder.tallies import OUTCOMES, Tallies
+from searchmesh_encoder.work import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from prometheus_client import CollectorRegistry
+    from prometheus_client.metrics_core import Metric
 
-    from searchmesh_encoder.encoder import Encoded
-    from searchmesh_encoder.work import Batch, Lane
+    from searchmesh_encoder.work import Batch
 
-# powers of two, as batches of texts of one length grow; 256 tokens is the usual budget
-_ITEM_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-_TOKEN_BUCKETS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+    Values = Mapping[tuple[str, ...], float]
+    """By the values of their labels."""
+
+STAGES = ("preprocess", "compute")
 
 _LABELS = ("model", "lane")
 
+_COUNTERS = {
+    "truncated": "Contents whose end was left out.",
+    "coalesced": "Contents that waited for an equal one that was on its way already.",
+    "cache_hits": "Contents answered from the cache.",
+    "cache_misses": "Contents that were not in the cache.",
+    "tokens": "Tokens computed, without padding.",
+    "padded_tokens": "Tokens computed, padding counted.",
+}
 
-class EncoderMetrics:
+_HISTOGRAMS = {
+    "preprocess_seconds": "Time to decode and tokenise the contents of a call, in seconds.",
+    "queue_seconds": "Time that a content or segment waited for a worker, in seconds.",
+    "compute_seconds": "Time that the model took for a batch, in seconds.",
+    "batch_items": "Contents and segments in a batch.",
+    "batch_tokens": "Tokens in a batch, padding counted.",
+}
+
+
+class EncoderMetrics(Collector):
     """Every metric of the encoder beyond those of its calls; safe to use from any thread."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-        self._contents = Counter(
-            "encoder_contents_total",
-            "Contents answered, by outcome: vector or error.",
-            (*_LABELS, "outcome"),
-            registry=registry,
+        self._lock = threading.Lock()
+        self._tallies: dict[tuple[str, Lane], Tallies] = {}
+        self._busy_seconds = dict.fromkeys(
+            ((stage, lane) for stage in STAGES for lane in Lane), 0.0
         )
-        self._truncated = Counter(
-            "encoder_truncated_total",
-            "Contents whose end was left out.",
-            _LABELS,
-            registry=registry,
-        )
-        self._tokens = Counter(
-            "encoder_tokens_total", "Tokens computed, without padding.", _LABELS, registry=registry
-        )
-        self._padded_tokens = Counter(
-            "encoder_padded_tokens_total",
-            "Tokens computed, padding counted.",
-            _LABELS,
-            registry=registry,
-        )
-        self._preprocess_seconds = self._seconds(
-            "encoder_preprocess_seconds", "Time to decode and tokenise the contents of a call"
-        )
-        self._queue_seconds = self._seconds(
-            "encoder_queue_seconds", "Time that a content waited for a worker"
-        )
-        self._compute_seconds = self._seconds(
-            "encoder_compute_seconds", "Time that the model took for a batch"
-        )
-        self._batch_contents = Histogram(
-            "encoder_batch_contents",
-            "Contents in a batch.",
-            _LABELS,
-            buckets=_ITEM_BUCKETS,
-            registry=registry,
-        )
-        self._batch_tokens = Histogram(
-            "encoder_batch_tokens",
-            "Tokens in a batch, padding counted.",
-            _LABELS,
-            buckets=_TOKEN_BUCKETS,
-            registry=registry,
-        )
+        self._watched: list[_Watched] = []
         self._ready = Gauge(
             "encoder_model_ready",
             "1 when the model encodes, else 0.",
             ("model",),
             registry=registry,
         )
+        registry.register(self)
 
-    def watch_queue(self, waiting_tokens: Callable[[], int]) -> None:
-        """Report what a scheduler has waiting."""
-        gauge = Gauge(
-            "encoder_queue_tokens", "Tokens that wait for a worker now.", registry=self._registry
-        )
-        gauge.set_function(waiting_tokens)
+    def of(self, model: str, lane: Lane) -> Tallies:
+        """The tallies of a model in a lane."""
+        known = self._tallies.get((model, lane))
+        if known is None:
+            with self._lock:
+                known = self._tallies.setdefault((model, lane), Tallies())
+        return known
+
+    def computed(self, batch: Batch) -> None:
+        """Count a batch that a model computed; called on the worker's thread."""
+        self.of(batch.runner, batch.lane).computed(batch)
+        self._busy("compute", batch)
+
+    def preprocessed(self, batch: Batch) -> None:
+        """Count contents that were read together; called on the worker's thread."""
+        self._busy("preprocess", batch)
 
     def model_ready(self, model: str, *, ready: bool) -> None:
         """Report whether a model encodes."""
         self._ready.labels(model).set(ready)
 
-    def batch(self, batch: Batch) -> None:
-        """Count a batch that was computed; called on the worker's thread."""
-        labels = (batch.runner, batch.lane.value)
-        self._tokens.labels(*labels).inc(batch.tokens)
-        self._padded_tokens.labels(*labels).inc(batch.padded_tokens)
-        self._compute_seconds.labels(*labels).observe(batch.compute_seconds)
-        self._batch_contents.labels(*labels).observe(batch.items)
-        self._batch_tokens.labels(*labels).observe(batch.padded_tokens)
-        queue_seconds = self._queue_seconds.labels(*labels)
-        for seconds in batch.queue_seconds:
-            queue_seconds.observe(seconds)
+    def watch(
+        self, name: str, sentence: str, labels: Sequence[str], read: Callable[[], Values]
+    ) -> None:
+        """Report a gauge, read at every scrape. name: without the prefix."""
+        self._watched.append(_Watched(name, sentence, labels, read))
 
-    def encoded(self, lane: Lane, encoded: Encoded) -> None:
-        """Count a call that was answered."""
-        labels = (encoded.model.name, lane.value)
-        embeddings = encoded.embeddings
-        errors = sum(isinstance(one.outcome, ServiceError) for one in embeddings)
-        self._contents.labels(*labels, "error").inc(errors)
-        self._contents.labels(*labels, "vector").inc(len(embeddings) - errors)
-        self._truncated.labels(*labels).inc(sum(one.truncated for one in embeddings))
-        self._preprocess_seconds.labels(*labels).observe(encoded.preprocess_seconds)
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: no name is registered by anybody else."""
+        return iter(())
 
-    def _seconds(self, name: str, sentence: str) -> Histogram:
-        return Histogram(
-            name,
-            f"{sentence}, in seconds.",
-            _LABELS,
-            buckets=SECONDS_BUCKETS,
-            registry=self._registry,
+    def collect(self) -> Iterator[Metric]:
+        """All tallies as they are now, those of one model and lane at one moment."""
+        counters = {
+            name: CounterMetricFamily(f"encoder_{name}", sentence, labels=_LABELS)
+            for name, sentence in _COUNTERS.items()
+        }
+        histograms = {
+            name: HistogramMetricFamily(f"encoder_{name}", sentence, labels=_LABELS)
+            for name, sentence in _HISTOGRAMS.items()
+        }
+        outcomes = CounterMetricFamily(
+            "encoder_contents",
+            f"Contents that ended, by outcome: {', '.join(OUTCOMES)}.",
+            labels=(*_LABELS, "outcome"),
         )
+        in_flight = GaugeMetricFamily(
+            "encoder_in_flight", "Contents of calls that are not answered yet.", labels=_LABELS
+        )
+        for (model, lane), tallies in list(self._tallies.items()):
+            labels = (model, lane.value)
+            with tallies.lock:
+                for name, counter in counters.items():
+                    counter.add_metric(labels, getattr(tallies, name))
+                for name, histogram in histograms.items():
+                    histogram.add_metric(labels, *getattr(tallies, name).buckets())
+                for outcome, count in tallies.outcomes.items():
+                    outcomes.add_metric((*labels, outcome), count)
+                in_flight.add_metric(labels, tallies.in_flight)
+        yield from (*counters.values(), *histograms.values(), outcomes, in_flight)
+        yield self._busy_family()
+        yield from (one.family() for one in self._watched)
+
+    def _busy(self, stage: str, batch: Batch) -> None:
+        with self._lock:
+            self._busy_seconds[stage, batch.lane] += batch.compute_seconds
+
+    def _busy_family(self) -> Metric:
+        family = CounterMetricFamily(
+            "encoder_worker_busy_seconds",
+            "Time that the threads of a stage and lane spent on batches.",
+            labels=("stage", "lane"),
+        )
+        with self._lock:
+            for (stage, lane), seconds in self._busy_seconds.items():
+                family.add_metric((stage, lane.value), seconds)
+        return family
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    name: str
+    sentence: str
+    labels: Sequence[str]
+    read: Callable[[], Values]
+
+    def family(self) -> Metric:
+        family = GaugeMetricFamily(f"encoder_{self.name}", self.sentence, labels=self.labels)
+        for labels, value in self.read().items():
+            family.add_metric(labels, value)
+        return family

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from searchmesh.encoder.v1.encoder_service_pb2_grpc import add_EncoderServiceServicer_to_server
 from searchmesh_common.metrics import new_registry
 from searchmesh_common.server import Server
-from searchmesh_encoder.cpus import available_cpus
+from searchmesh_encoder.cache import EmbeddingCache
+from searchmesh_encoder.cpus import available
 from searchmesh_encoder.encoder import Encoder
-from searchmesh_encoder.metrics import EncoderMetrics
+from searchmesh_encoder.in_flight import READ_UNITS, InFlight
+from searchmesh_encoder.metrics import STAGES, EncoderMetrics
 from searchmesh_encoder.models.catalogue import read_catalogue
 from searchmesh_encoder.models.store import ModelStore
 from searchmesh_encoder.registry import ModelRegistry, State
-from searchmesh_encoder.scheduler import Scheduler
+from searchmesh_encoder.scheduling.admission import Admission, Stage
+from searchmesh_encoder.scheduling.cost_model import CostModel
+from searchmesh_encoder.scheduling.scheduler import Scheduler
 from searchmesh_encoder.servicer import SERVICE, EncoderServicer
 from searchmesh_encoder.text_model import TextModel
+from searchmesh_encoder.work import Lane
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -38,7 +44,6 @@ async def build_server(settings: EncoderSettings) -> AsyncIterator[Server]:
     prometheus = new_registry("encoder")
     metrics = EncoderMetrics(prometheus)
     server = Server(settings, prometheus)
-    workers = settings.workers or available_cpus()
     cards = await asyncio.to_thread(read_catalogue, settings.cards)
     registry = ModelRegistry(
         cards,
@@ -46,24 +51,107 @@ async def build_server(settings: EncoderSettings) -> AsyncIterator[Server]:
         _loader(settings),
         _reporter(server.health, metrics),
     )
-    scheduler = Scheduler(
-        workers=workers,
-        batch_tokens=settings.batch_tokens,
-        queue_tokens=settings.queue_tokens,
-        on_batch=metrics.batch,
-    )
-    metrics.watch_queue(lambda: scheduler.waiting_tokens)
-    encoder = Encoder(registry, scheduler, metrics, preprocess_threads=workers)
-    servicer = EncoderServicer(
-        encoder,
-        registry,
-        validate=server.validator.validate,
-        draining=server.draining,
-        stream_requests=settings.stream_requests,
-    )
-    server.add(add_EncoderServiceServicer_to_server, servicer, SERVICE)
-    async with scheduler, encoder, registry:
+    async with build_encoder(settings, registry, metrics) as encoder, registry:
+        servicer = EncoderServicer(
+            encoder,
+            registry,
+            validate=server.validator.validate,
+            draining=server.draining,
+            stream_requests=settings.stream_requests,
+        )
+        server.add(add_EncoderServiceServicer_to_server, servicer, SERVICE)
         yield server
+
+
+@asynccontextmanager
+async def build_encoder(
+    settings: EncoderSettings, registry: ModelRegistry, metrics: EncoderMetrics
+) -> AsyncIterator[Encoder]:
+    """An encoder of the registry's models, with its threads, which end with the block."""
+    cpus = available()
+    workers = settings.workers or cpus.usable
+    # where a quota stops all threads once it is used up, low priority keeps nothing free for
+    # queries: only as many batches as the quota lasts for may run then
+    is_capped = cpus.quota is not None and cpus.quota < cpus.allowed
+    most_running = workers if is_capped else math.inf
+    costs, reading_costs = CostModel(), CostModel()
+    readers = Scheduler(
+        "preprocess",
+        workers=workers,
+        most_running=most_running,
+        batch_tokens=READ_UNITS,
+        age_bound_seconds=0.0,
+        costs=reading_costs,
+        on_batch=metrics.preprocessed,
+    )
+    computing = Scheduler(
+        "compute",
+        workers=workers,
+        most_running=most_running,
+        batch_tokens=settings.batch_tokens,
+        age_bound_seconds=settings.age_bound_seconds,
+        costs=costs,
+        on_batch=metrics.computed,
+    )
+    admission = Admission(
+        Stage(reading_costs, readers),
+        Stage(costs, computing),
+        workers=workers,
+        queue_tokens=settings.queue_tokens,
+        pending_bytes=settings.pending_bytes,
+    )
+    cache = EmbeddingCache(settings.cache_bytes) if settings.cache_bytes else None
+    in_flight = InFlight(
+        readers, computing, admission, costs, cache=cache, coalesces=settings.coalesce
+    )
+    _watch(metrics, computing, admission, cache, workers)
+    async with computing, readers:
+        yield Encoder(registry, in_flight, admission, metrics, cache)
+
+
+def _watch(
+    metrics: EncoderMetrics,
+    computing: Scheduler,
+    admission: Admission,
+    cache: EmbeddingCache | None,
+    workers: int,
+) -> None:
+    def by_lane(read: Callable[[Lane], float]) -> Callable[[], dict[tuple[str, ...], float]]:
+        return lambda: {(lane.value,): read(lane) for lane in Lane}
+
+    metrics.watch(
+        "queue_tokens",
+        "Tokens that wait for a worker now.",
+        ("lane",),
+        by_lane(computing.waiting_tokens),
+    )
+    metrics.watch(
+        "pending_bytes",
+        "Bytes of contents that are worked on now, waiting included.",
+        ("lane",),
+        by_lane(admission.held_bytes),
+    )
+    metrics.watch(
+        "queue_oldest_seconds",
+        "How long the content or segment has waited that waits longest for a worker.",
+        ("model", "lane"),
+        lambda: {
+            (model, lane.value): seconds
+            for (model, lane), seconds in computing.oldest_seconds().items()
+        },
+    )
+    metrics.watch(
+        "workers",
+        "Threads of a stage and lane.",
+        ("stage", "lane"),
+        lambda: {(stage, lane.value): workers for stage in STAGES for lane in Lane},
+    )
+    metrics.watch(
+        "cache_bytes",
+        "Memory that the cache takes, about.",
+        (),
+        lambda: {(): cache.held_bytes if cache else 0},
+    )
 
 
 def _loader(settings: EncoderSettings) -> Callable[[ModelCard, Progress], TextModel]:

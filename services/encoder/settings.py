@@ -40,15 +40,29 @@ class EncoderSettings(ServerSettings):
     """Folder of further model cards, *.yaml; one of a known name replaces it."""
 
     workers: int | None = field(default=None, metadata=setting(minimum=1, maximum=1024))
-    """Batches that are computed side by side. Empty: as many as CPUs, by affinity and cgroup
-    quota."""
+    """Batches of a lane that are computed side by side; each lane has so many threads that compute
+    and as many that preprocess. Empty: as many as CPUs, by affinity and cgroup quota."""
 
     batch_tokens: int = field(default=256, metadata=setting(minimum=1, maximum=1_000_000))
     """Most tokens of a batch, padding counted. A longer content is a batch alone."""
 
+    age_bound_seconds: float = field(default=0.01, metadata=setting(minimum=0, maximum=60))
+    """While what is next in line is younger, and would share its batch with few, a full batch of
+    another length may overtake it. 0: never."""
+
     queue_tokens: int = field(default=131_072, metadata=setting(minimum=1, maximum=100_000_000))
-    """Most tokens that wait for a worker. What does not fit is refused with RESOURCE_EXHAUSTED and
-    the time to wait."""
+    """Most tokens that wait for a worker, in each lane. What does not fit is refused with
+    RESOURCE_EXHAUSTED and the time to wait. Callers who hold little may use a quarter more."""
+
+    pending_bytes: int = field(default=268_435_456, metadata=setting(minimum=1))
+    """Most bytes of contents that are worked on, in each lane, waiting included. What does not fit
+    is refused with RESOURCE_EXHAUSTED and the time to wait."""
+
+    cache_bytes: int = field(default=67_108_864, metadata=setting(minimum=0))
+    """Memory for embeddings of contents that were encoded before. 0: none are kept."""
+
+    coalesce: bool = True
+    """Whether equal contents that are encoded at the same time are computed once."""
 
     max_text_characters: int = field(
         default=1_000_000, metadata=setting(minimum=1, maximum=100_000_000)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from searchmesh_common.errors import ServiceError
 
@@ -18,7 +19,7 @@ _Result_co = TypeVar("_Result_co", covariant=True)
 
 
 class Lane(enum.Enum):
-    """Whether a person waits. The query lane is served first."""
+    """Whether a person waits. Each lane has workers of its own; those of bulk give way."""
 
     QUERY = "query"
     BULK = "bulk"
@@ -27,23 +28,46 @@ class Lane(enum.Enum):
 class Runner(Protocol[_Payload_contra, _Result_co]):
     """What computes a batch; items of one runner may share a batch."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def run(self, payloads: Sequence[_Payload_contra]) -> Sequence[_Result_co | ServiceError]:
         """One result for each payload, in order, or the error of the one that failed; blocks."""
 
 
-@dataclass(frozen=True, slots=True)
+class Place(enum.Enum):
+    """Where an item is on its way; it takes each step once."""
+
+    OUTSIDE = enum.auto()
+    WAITING = enum.auto()
+    TAKEN = enum.auto()
+    """A worker has it, or is done with it."""
+    GONE = enum.auto()
+    """Taken back."""
+
+
+@dataclass(slots=True, eq=False)
 class Item(Generic[Payload, Result]):
     """Something to compute."""
 
     runner: Runner[Payload, Result]
-    payload: Payload
+    payload: Payload | None
+    """What the runner takes; None once the item was taken back."""
     length: int
     """Length on the axis that a batch pads; also what the item costs alone."""
     lane: Lane
-    deadline: float | None = None
-    """On the clock of time.monotonic; it is not computed once this has passed."""
+    done: Callable[[Item[Payload, Result], Done[Result] | ServiceError], None]
+    """Called once on the event loop, unless the item is cancelled first."""
+    caller: str = ""
+    """Whose share of the lane it counts against."""
+    deadline: float = math.inf
+    """On the clock of time.monotonic; it is not computed once this cannot be met. May be put off
+    while the item waits."""
+
+    # the scheduler's own notes
+    place: Place = field(default=Place.OUTSIDE, init=False)
+    since: float = field(default=0.0, init=False)
+    """When it began to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +82,10 @@ class Done(Generic[Result]):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a worker has computed, for the metrics."""
+    """What a worker has computed, for the metrics and the cost model."""
 
     runner: str
     lane: Lane
-    """Of the oldest item."""
     items: int
     tokens: int
     """Of all items, without padding."""

@@ -11,7 +11,8 @@ import pytest
 from searchmesh.encoder.v1 import encoder_service_pb2 as pb
 from searchmesh.type.v1 import vector_pb2
 from searchmesh_encoder.convert import encode_response
-from searchmesh_encoder.encoder import Embedding, Encoded
+from searchmesh_encoder.embedding import Embedding
+from searchmesh_encoder.encoder import Encoded
 
 
 def written(vector: np.ndarray, vector_format: int) -> vector_pb2.Vector:

@@ -18,19 +18,20 @@ from searchmesh_common.errors import (
     InvalidRequest,
     NotFound,
     Overloaded,
-    Unsupported,
 )
 from searchmesh_encoder.content import Content
-from searchmesh_encoder.encoder import EncodeCall, Encoder
+from searchmesh_encoder.encoder import EncodeCall
 from searchmesh_encoder.metrics import EncoderMetrics
 from searchmesh_encoder.models.card import Modality
 from searchmesh_encoder.prepared import InputRole, OnTooLong, PrepareOptions
 from searchmesh_encoder.registry import ModelRegistry, State
-from searchmesh_encoder.scheduler import Scheduler
+from searchmesh_encoder.server import build_encoder
+from searchmesh_encoder.settings import EncoderSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from searchmesh_encoder.encoder import Encoder
     from searchmesh_encoder.registry import KnownModel
     from searchmesh_encoder.text_model import TextModel
 
@@ -55,22 +56,20 @@ def call(*texts: str, **changes: Any) -> EncodeCall:
 
 
 @asynccontextmanager
-async def serving(model: TextModel, **changes: int) -> AsyncIterator[Served]:
+async def serving(model: TextModel, **changes: Any) -> AsyncIterator[Served]:
     prometheus = CollectorRegistry()
-    metrics = EncoderMetrics(prometheus)
     ready = asyncio.Event()
 
     def on_change(known: KnownModel) -> None:
         if known.state is State.READY:
             ready.set()
 
-    arguments = {"workers": 2, "batch_tokens": 64, "queue_tokens": 4096, **changes}
-    cards = {model.name: model.card}
-    async with (
-        Scheduler(**arguments, on_batch=metrics.batch) as scheduler,
-        ModelRegistry(cards, ["tiny"], lambda *_: model, on_change) as registry,
-        Encoder(registry, scheduler, metrics, preprocess_threads=2) as encoder,
-    ):
+    settings = EncoderSettings(
+        **{"workers": 2, "batch_tokens": 64, "queue_tokens": 4096, **changes}
+    )
+    registry = ModelRegistry({model.name: model.card}, ["tiny"], lambda *_: model, on_change)
+    metrics = EncoderMetrics(prometheus)
+    async with build_encoder(settings, registry, metrics) as encoder, registry:
         await ready.wait()
         yield Served(encoder, prometheus)
 
@@ -159,7 +158,7 @@ async def test_a_vector_that_is_not_finite_is_that_contents_error(
     [
         ({"model": "big"}, NotFound),
         ({"fingerprint": "other"}, FailedPrecondition),
-        ({"dimensions": 8}, Unsupported),
+        ({"dimensions": 8}, InvalidRequest),
         ({"deadline": 0.0}, DeadlineExceeded),
     ],
 )
@@ -186,13 +185,15 @@ async def test_a_deadline_that_passes_in_the_queue_ends_the_call(
         return compute(texts)
 
     monkeypatch.setattr(tiny, "run", slow)
-    async with serving(tiny, workers=1, batch_tokens=1) as served:
+    async with serving(tiny, workers=1, batch_tokens=1, coalesce=False) as served:
         with pytest.raises(DeadlineExceeded):
             await served.outcomes(*["a"] * 20, deadline=time.monotonic() + 0.2)
 
 
 async def test_more_than_the_queue_holds_is_refused(tiny: TextModel) -> None:
-    async with serving(tiny, workers=1, batch_tokens=1, queue_tokens=100) as served:
+    async with serving(
+        tiny, workers=1, batch_tokens=1, queue_tokens=100, cache_bytes=0, coalesce=False
+    ) as served:
         results = await asyncio.gather(
             *(served.outcomes(*["aaaaa"] * 10) for _ in range(20)), return_exceptions=True
         )

@@ -147,7 +147,12 @@ async def test_256_bad_contents_are_256_answers(served: Served) -> None:
             "all-minilm-l6-v2 is unloaded",
         ),
         (texts("a", fingerprint="f"), StatusCode.FAILED_PRECONDITION, None, "cannot be compared"),
-        (texts("a", dimensions=8), StatusCode.UNIMPLEMENTED, None, "dimensions"),
+        (
+            texts("a", dimensions=8),
+            StatusCode.INVALID_ARGUMENT,
+            "dimensions",
+            "8 given, tiny allows 16",
+        ),
         (
             texts("a", segmentation=segment_pb2.SEGMENTATION_SEGMENTS),
             StatusCode.UNIMPLEMENTED,
@@ -215,7 +220,15 @@ async def test_the_servers_deadline_holds_where_the_caller_sets_none(
 
 
 async def test_overload_says_when_to_come_back(tiny_cards: Path, tiny_home: Path) -> None:
-    settings = quick_settings(tiny_home, tiny_cards, workers=1, batch_tokens=1, queue_tokens=100)
+    settings = quick_settings(
+        tiny_home,
+        tiny_cards,
+        workers=1,
+        batch_tokens=1,
+        queue_tokens=100,
+        cache_bytes=0,
+        coalesce=False,
+    )
     async with serving(settings) as served:
         calls = [served.encoder.Encode(texts(*["a" * 20] * 256)) for _ in range(10)]
         results = await asyncio.gather(*calls, return_exceptions=True)
@@ -224,7 +237,7 @@ async def test_overload_says_when_to_come_back(tiny_cards: Path, tiny_home: Path
     assert {error.code() for error in errors} == {StatusCode.RESOURCE_EXHAUSTED}
     ours = from_rpc_error(errors[0])
     assert isinstance(ours, Overloaded)
-    assert ours.retry_after_seconds >= 0.1
+    assert ours.retry_after_seconds > 0
 
 
 async def test_lists_models_by_page(served: Served) -> None:
@@ -298,12 +311,14 @@ async def test_a_model_that_cannot_be_loaded_is_told_and_the_server_stays_up(
 async def test_the_request_id_is_logged_and_answered(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lines: list[dict[str, Any]] = []
+    written = asyncio.Event()
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            # formatted here, inside the call, as on standard error
-            lines.append(json.loads(JsonFormatter().format(record)))
+            # formatted here, as on standard error
+            line = json.loads(JsonFormatter().format(record))
+            if line.get("request_id") == "from-a-test":
+                written.set()
 
     handler = Lines()
     log = logging.getLogger("searchmesh.call")
@@ -313,9 +328,9 @@ async def test_the_request_id_is_logged_and_answered(
         call = served.encoder.Encode(texts("a"), metadata=(("x-request-id", "from-a-test"),))
         await call
         assert ("x-request-id", "from-a-test") in tuple(await call.trailing_metadata())
+        await asyncio.wait_for(written.wait(), 5)  # lines are written many at a time
     finally:
         log.removeHandler(handler)
-    assert "from-a-test" in {line.get("request_id") for line in lines}
 
 
 async def test_metrics(tiny_cards: Path, tiny_home: Path) -> None:
@@ -330,7 +345,7 @@ async def test_metrics(tiny_cards: Path, tiny_home: Path) -> None:
         'encoder_queue_seconds_count{lane="query",model="tiny"} 1.0',
         'encoder_compute_seconds_bucket{lane="query",le="0.0001",model="tiny"}',
         'encoder_contents_total{lane="query",model="tiny",outcome="vector"} 1.0',
-        "encoder_queue_tokens 0.0",
+        'encoder_queue_tokens{lane="query"} 0.0',
         'grpc_method="Encode"',
     ):
         assert line in page

@@ -1,0 +1,70 @@
+"""One batch through its model; one that fails is halved until the items at fault are alone."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from searchmesh_common.errors import Internal, ServiceError
+from searchmesh_common.logs import fields
+from searchmesh_encoder.work import Batch, Done, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from searchmesh_encoder.work import Item
+
+    AnyItem = Item[Any, Any]
+    Outcome = Done[Any] | ServiceError
+    Computed = tuple[Sequence[AnyItem], Sequence[Outcome], Batch | None]
+
+_log = logging.getLogger("searchmesh.scheduler")
+
+
+def compute(items: Sequence[AnyItem]) -> Iterator[Computed]:
+    """Run a batch; blocks.
+
+    Yields every item once, in groups that were run together, each with its outcomes and what is
+    known of the run, which is nothing where it failed. Items that were taken back before a further
+    attempt are left out.
+    """
+    runner = items[0].runner
+    try:
+        started = time.monotonic()
+        values = runner.run([item.payload for item in items])
+        seconds = time.monotonic() - started
+        outcomes: list[Outcome] = [
+            value if isinstance(value, ServiceError) else Done(value, started - item.since, seconds)
+            for item, value in zip(items, values, strict=True)
+        ]
+    except Exception as error:  # noqa: BLE001 - a worker outlives whatever a batch meets
+        yield from _halved(items, error)
+        return
+    yield items, outcomes, _batch(items, started, seconds)
+
+
+def _halved(items: Sequence[AnyItem], error: Exception) -> Iterator[Computed]:
+    if len(items) > 1:
+        middle = len(items) // 2
+        for half in (items[:middle], items[middle:]):
+            wanted = [item for item in half if item.place is not Place.GONE]
+            if wanted:
+                yield from compute(wanted)
+        return
+    _log.error("an item failed", exc_info=error, extra=fields(model=items[0].runner.name))
+    known = error if isinstance(error, ServiceError) else None
+    yield items, [known or Internal("the model could not compute this")], None
+
+
+def _batch(items: Sequence[AnyItem], started: float, seconds: float) -> Batch:
+    lengths = [item.length for item in items]
+    return Batch(
+        runner=items[0].runner.name,
+        lane=items[0].lane,
+        items=len(items),
+        tokens=sum(lengths),
+        padded_tokens=max(lengths) * len(lengths),
+        queue_seconds=[started - item.since for item in items],
+        compute_seconds=seconds,
+    )

@@ -1,0 +1,254 @@
+"""Waiting items to batches on worker threads: late, by length, within a budget.
+
+The scheduler sees lane, caller, deadline and length of an item, never a modality. There is no
+timer: a worker that falls free takes its batch then, so that batches grow with the load and an idle
+service answers at once. Each lane has a queue and workers of its own; those of the bulk lane run
+at the lowest priority, so that the kernel takes the CPU from them, in the middle of a batch too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from searchmesh_common.errors import DeadlineExceeded
+from searchmesh_encoder.cpus import lower_thread_priority
+from searchmesh_encoder.scheduling.computing import compute
+from searchmesh_encoder.scheduling.fair_queue import FairQueue
+from searchmesh_encoder.work import Batch, Lane, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from searchmesh_common.errors import ServiceError
+    from searchmesh_encoder.scheduling.cost_model import CostModel
+    from searchmesh_encoder.work import Done, Item
+
+    AnyItem = Item[Any, Any]
+    Outcome = Done[Any] | ServiceError
+
+
+@dataclass(slots=True)
+class _Pool:
+    lane: Lane
+    queue: FairQueue
+    idle: list[threading.Lock] = field(default_factory=list)
+    """Of each worker that waits for work; to be released to wake it."""
+    threads: list[threading.Thread] = field(default_factory=list)
+
+
+class Scheduler:
+    """The queues and the threads that empty them; `async with` starts and ends them.
+
+    Items are given and taken back on the event loop that it was started on.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        workers: int,
+        batch_tokens: int,
+        age_bound_seconds: float,
+        most_running: float,
+        costs: CostModel,
+        on_batch: Callable[[Batch], None],
+    ) -> None:
+        """name: of its threads. workers: threads of each lane, each computing a batch at a time.
+
+        batch_tokens, age_bound_seconds: see FairQueue. most_running: batches of both lanes that
+        are computed side by side; infinite where the lanes' priorities are enough.
+        costs: told of every batch, and asked whether an item can be in time. on_batch: told of
+        every batch, too, from the worker's thread.
+        """
+        self._costs = costs
+        self._on_batch = on_batch
+        self._most_running = most_running
+        self._lock = threading.Lock()
+        self._pools = {
+            lane: _Pool(lane, FairQueue(batch_tokens, age_bound_seconds)) for lane in Lane
+        }
+        self._running = 0
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        for lane, pool in self._pools.items():
+            pool.threads = [
+                threading.Thread(
+                    target=self._work,
+                    args=[pool],
+                    name=f"{name}-{lane.value}-{number}",
+                    daemon=True,
+                )
+                for number in range(workers)
+            ]
+
+    async def __aenter__(self) -> Scheduler:
+        self._loop = asyncio.get_running_loop()
+        for pool in self._pools.values():
+            for thread in pool.threads:
+                thread.start()
+        return self
+
+    async def __aexit__(self, *_raised: object) -> None:
+        """Let the workers finish what is waiting, and end them."""
+        with self._lock:
+            self._closed = True
+            for pool in self._pools.values():
+                self._wake_all(pool)
+        for pool in self._pools.values():
+            for thread in pool.threads:
+                await asyncio.to_thread(thread.join)
+
+    def submit(self, items: Sequence[AnyItem]) -> None:
+        """Queue items, but for those taken back before; each one's `done` is called later.
+
+        It is told what the runner answered or raised, or DeadlineExceeded where the item's turn
+        came too late.
+        """
+        now = time.monotonic()
+        with self._lock:
+            for item in items:
+                if item.place is Place.OUTSIDE:
+                    self._pools[item.lane].queue.push(item, now)
+            self._wake()
+
+    def take_back(self, items: Iterable[AnyItem]) -> None:
+        """Forget those that still wait, at once; their `done` is not called.
+
+        The `done` of those that a worker has may still be.
+        """
+        with self._lock:
+            for item in items:
+                if item.place is Place.WAITING:
+                    self._pools[item.lane].queue.remove(item)
+                item.place = Place.GONE
+
+    def take_back_all(self, items: Sequence[AnyItem]) -> bool:
+        """Forget items if all of them still wait; whether they did."""
+        with self._lock:
+            if any(item.place is not Place.WAITING for item in items):
+                return False
+            for item in items:
+                self._pools[item.lane].queue.remove(item)
+            return True
+
+    def waiting_tokens(self, lane: Lane) -> int:
+        """Tokens in a lane's queue."""
+        return self._pools[lane].queue.tokens
+
+    def waiting_tokens_of(self, lane: Lane, caller: str) -> int:
+        """Tokens of one caller in a lane's queue."""
+        return self._pools[lane].queue.tokens_of(caller)
+
+    def tokens_ahead(self, lane: Lane, caller: str, tokens: int) -> int:
+        """Tokens in a lane's queue that are computed before so many more of a caller."""
+        with self._lock:
+            return self._pools[lane].queue.tokens_ahead(caller, tokens)
+
+    def is_busy(self, lane: Lane) -> bool:
+        """Whether all workers of a lane have something to do."""
+        return not self._pools[lane].idle
+
+    def oldest_seconds(self) -> dict[tuple[str, Lane], float]:
+        """Age of the item that waits longest, by runner and lane; none where none waits."""
+        now = time.monotonic()
+        with self._lock:
+            return {
+                (runner, lane): now - since
+                for lane, pool in self._pools.items()
+                for runner, since in pool.queue.oldest().items()
+            }
+
+    def _wake(self) -> None:
+        """Let idle workers go, one for each item that waits, queries first; under the lock."""
+        for pool in self._pools.values():
+            for _ in range(min(len(pool.queue), len(pool.idle))):
+                if self._running >= self._most_running:
+                    return
+                self._running += 1
+                pool.idle.pop().release()
+
+    def _wake_all(self, pool: _Pool) -> None:
+        while pool.idle:
+            self._running += 1
+            pool.idle.pop().release()
+
+    def _work(self, pool: _Pool) -> None:
+        """What a worker does all its life; it is counted as running unless it is idle."""
+        if pool.lane is Lane.BULK:
+            lower_thread_priority()
+        wakeup = threading.Lock()
+        wakeup.acquire()
+        with self._lock:
+            self._running += 1
+        while True:
+            with self._lock:
+                batch = self._next_batch(pool)
+                if not batch:
+                    self._running -= 1
+                    if self._closed:
+                        return
+                    pool.idle.append(wakeup)
+                    self._wake()
+            if batch:
+                self._compute(batch)
+            else:
+                wakeup.acquire()
+
+    def _next_batch(self, pool: _Pool) -> list[AnyItem]:
+        """The items to compute now; none where there are none, or it is another's turn."""
+        if self._must_yield(pool):
+            return []
+        now = time.monotonic()
+        while pool.queue:
+            batch = pool.queue.take(now)
+            late = [item for item in batch if self._is_late(item, now)]
+            if late:
+                error = DeadlineExceeded(
+                    "the deadline could not be met any more when its turn came"
+                )
+                self._answer(late, [error] * len(late))
+                batch = [item for item in batch if item not in late]
+            if batch:
+                return batch
+        return []
+
+    def _must_yield(self, pool: _Pool) -> bool:
+        if self._closed:
+            return False
+        first_in_line = pool.lane is Lane.QUERY or not self._pools[Lane.QUERY].queue
+        return self._running > self._most_running or (
+            self._running == self._most_running and not first_in_line
+        )
+
+    def _is_late(self, item: AnyItem, now: float) -> bool:
+        if item.deadline == math.inf:
+            return False
+        seconds = self._costs.batch_seconds(item.runner.name, item.length)
+        return now + seconds >= item.deadline
+
+    def _compute(self, batch: Sequence[AnyItem]) -> None:
+        began = time.monotonic()
+        for items, outcomes, computed in compute(batch):
+            self._answer(items, outcomes)
+            if computed:
+                self._on_batch(computed)
+                now = time.monotonic()
+                self._costs.computed(computed, now - began)
+                began = now
+
+    def _answer(self, items: Sequence[AnyItem], outcomes: Sequence[Outcome]) -> None:
+        loop = self._loop
+        assert loop
+        # a loop that has ended has nobody left who waits
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_tell, items, outcomes)
+
+
+def _tell(items: Sequence[AnyItem], outcomes: Sequence[Outcome]) -> None:
+    for item, outcome in zip(items, outcomes, strict=True):
+        item.done(item, outcome)
