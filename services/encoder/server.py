@@ -58,6 +58,7 @@ async def build_server(settings: EncoderSettings) -> AsyncIterator[Server]:
             validate=server.validator.validate,
             draining=server.draining,
             stream_requests=settings.stream_requests,
+            most_answer_bytes=settings.max_message_bytes,
         )
         server.add(add_EncoderServiceServicer_to_server, servicer, SERVICE)
         yield server

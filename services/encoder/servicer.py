@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from searchmesh.encoder.v1 import encoder_service_pb2 as pb
 from searchmesh.encoder.v1 import encoder_service_pb2_grpc as pb_grpc
+from searchmesh.type.v1 import segment_pb2
 from searchmesh_common.errors import Unsupported
 from searchmesh_encoder import convert
 from searchmesh_encoder.stream import EncodeStream
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from google.protobuf.empty_pb2 import Empty
@@ -38,21 +40,22 @@ class EncoderServicer(pb_grpc.EncoderServiceServicer):
         validate: Callable[[Message], None],
         draining: asyncio.Event,
         stream_requests: int,
+        most_answer_bytes: int,
     ) -> None:
         """validate: raises InvalidRequest; for the messages of streams.
 
         draining: set when the server wants streams to end. stream_requests: most requests of one
-        stream that are worked on at once.
+        stream that are worked on at once. most_answer_bytes: the largest message that can be sent.
         """
         self._encoder = encoder
         self._registry = registry
         self._validate = validate
         self._draining = draining
         self._stream_requests = stream_requests
+        self._most_answer_bytes = most_answer_bytes
 
     async def Encode(self, request: pb.EncodeRequest, context: Context) -> pb.EncodeResponse:
-        encoded = await self._encoder.encode(convert.encode_call(request))
-        return convert.encode_response(request, encoded)
+        return await self._encode(request)
 
     async def EncodeStream(
         self, requests: AsyncIterator[pb.EncodeStreamRequest], context: Context
@@ -82,6 +85,12 @@ class EncoderServicer(pb_grpc.EncoderServiceServicer):
 
     async def _answer(self, request: pb.EncodeStreamRequest) -> pb.EncodeStreamResponse:
         self._validate(request)
-        encoded = await self._encoder.encode(convert.encode_call(request.request))
-        response = convert.encode_response(request.request, encoded)
-        return pb.EncodeStreamResponse(id=request.id, response=response)
+        return pb.EncodeStreamResponse(id=request.id, response=await self._encode(request.request))
+
+    async def _encode(self, request: pb.EncodeRequest) -> pb.EncodeResponse:
+        encoded = await self._encoder.encode(convert.encode_call(request))
+        write = partial(convert.encode_response, request, encoded, self._most_answer_bytes)
+        if request.segmentation == segment_pb2.SEGMENTATION_SEGMENTS:
+            # thousands of vectors take longer to write than others should wait for the event loop
+            return await asyncio.to_thread(write)
+        return write()

@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from searchmesh.encoder.v1 import encoder_service_pb2 as pb
-from searchmesh.type.v1 import content_pb2, segment_pb2, vector_pb2
+from searchmesh.type.v1 import content_pb2, vector_pb2
 from searchmesh_common.errors import InvalidRequest, Overloaded
 from searchmesh_common.logs import JsonFormatter
 from searchmesh_common.status import from_rpc_error
@@ -112,10 +112,10 @@ async def test_bad_contents_fail_alone(served: Served) -> None:
     assert outcomes == ["vector", "error", "error", "error", "error"]
     assert {one.error.code for one in response.embeddings[1:]} == {3}
     assert [one.error.message for one in response.embeddings[1:]] == [
-        "text: must hold a character that is not white space",
-        "text: 1000001 characters given, at most 1000000; split it",
-        "content: image given, tiny reads text",
-        "content: nothing given, tiny reads text",
+        "contents[1].text: must hold a character that is not white space",
+        "contents[2].text: 1000001 characters given, at most 1000000; split it",
+        "contents[3].content: image given, tiny reads text",
+        "contents[4].content: nothing given, tiny reads text",
     ]
 
 
@@ -152,18 +152,6 @@ async def test_256_bad_contents_are_256_answers(served: Served) -> None:
             StatusCode.INVALID_ARGUMENT,
             "dimensions",
             "8 given, tiny allows 16",
-        ),
-        (
-            texts("a", segmentation=segment_pb2.SEGMENTATION_SEGMENTS),
-            StatusCode.UNIMPLEMENTED,
-            None,
-            "SEGMENTATION_SEGMENTS is not implemented yet",
-        ),
-        (
-            texts("a", vector_format=vector_pb2.VECTOR_FORMAT_INT8_SCALED),
-            StatusCode.UNIMPLEMENTED,
-            None,
-            "VECTOR_FORMAT_INT8_SCALED is not implemented yet",
         ),
     ],
 )
