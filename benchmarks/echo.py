@@ -36,6 +36,7 @@ from searchmesh.encoder.v1 import encoder_service_pb2_grpc as pb_grpc
 from searchmesh.type.v1 import content_pb2, vector_pb2
 from searchmesh_common import logs
 from searchmesh_common.errors import Overloaded
+from searchmesh_common.lifecycle import new_event_loop
 from searchmesh_common.metrics import new_registry
 from searchmesh_common.server import Server
 from searchmesh_common.server_settings import LogFormat, LogLevel, ServerSettings
@@ -57,6 +58,8 @@ RESPONSE = pb.EncodeResponse(
 )
 
 _DEADLINE_SECONDS = 30
+
+_LOOPS = {"bare": asyncio.new_event_loop, "ours": new_event_loop, "refusing": new_event_loop}
 
 
 class EchoServicer(pb_grpc.EncoderServiceServicer):
@@ -180,7 +183,8 @@ def main() -> int:
     """Serve, or measure and print."""
     arguments = _arguments()
     if arguments.serve:
-        asyncio.run(serve(arguments.serve))
+        with asyncio.Runner(loop_factory=_LOOPS[arguments.serve]) as runner:
+            runner.run(serve(arguments.serve))
         return 0
     found: dict[int, dict[str, Round]] = {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
