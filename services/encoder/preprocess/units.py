@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 from searchmesh_encoder.preprocess.sentences import sentence_starts
@@ -45,8 +45,7 @@ def units(
 ) -> Iterator[Unit]:
     """The units of a text, in order; together they hold all of it but white space at its start.
 
-    most_tokens: a longer sentence is parted into stretches of at most `stretch_tokens`, a few more
-    where one character makes so many.
+    most_tokens: a longer sentence is parted into stretches, of about `stretch_tokens` each.
     """
     starts = _merged([*sentence_starts(text), len(text)], most_tokens // _SHORT_SHARE)
     for group in _groups(starts):
@@ -96,30 +95,36 @@ def _stretches(
         return
     first = 0
     while first < len(ids):
-        last = _border(sentence, encoding, first, first + stretch_tokens)
+        wanted, most = first + stretch_tokens, first + most_tokens
+        last = _border(sentence, encoding, first, wanted, most)
         place = _place(encoding, first)[0] if first else 0
         between_words = not first or _is_between_words(sentence, encoding, first)
         yield Unit(start + place, ids[first:last], between_words)
         first = last
 
 
-def _border(sentence: str, encoding: Encoding, first: int, last: int) -> int:
-    """The token of (first, last] to cut before: after white space, between words, or anywhere."""
-    if last >= len(encoding):
+def _border(sentence: str, encoding: Encoding, first: int, wanted: int, most: int) -> int:
+    """The token to cut before: after white space or else between words, the last of (first, wanted]
+    or the first after those; within a word only where it reaches over `most`.
+    """
+    if wanted >= len(encoding):
         return len(encoding)
-    between_words = between_characters = 0
-    for at in range(last, first, -1):
+    between_words = 0
+    for at in range(wanted, first, -1):
         if _is_between_words(sentence, encoding, at):
             if sentence[_place(encoding, at)[0] - 1].isspace():
                 return at
             between_words = between_words or at
-        elif _is_between_characters(encoding, at):
-            between_characters = between_characters or at
-    if between_words or between_characters:
-        return between_words or between_characters
-    # one character of many tokens
-    later = range(last + 1, len(encoding))
-    return next((at for at in later if _is_between_characters(encoding, at)), len(encoding))
+    if between_words:
+        return between_words
+    for at in range(wanted + 1, min(most, len(encoding) - 1) + 1):
+        if _is_between_words(sentence, encoding, at):
+            return at
+    if len(encoding) <= most:
+        return len(encoding)
+    # after those that fit come those of a single character that makes more tokens
+    places = chain(range(wanted, first, -1), range(wanted + 1, len(encoding)))
+    return next((at for at in places if _is_between_characters(encoding, at)), len(encoding))
 
 
 def _is_between_words(sentence: str, encoding: Encoding, token: int) -> bool:
