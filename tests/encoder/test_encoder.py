@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from prometheus_client import CollectorRegistry
 
 from searchmesh_common.errors import (
     DeadlineExceeded,
@@ -20,58 +18,17 @@ from searchmesh_common.errors import (
     Overloaded,
 )
 from searchmesh_encoder.content import Content
-from searchmesh_encoder.encoder import EncodeCall
-from searchmesh_encoder.metrics import EncoderMetrics
 from searchmesh_encoder.models.card import Modality
-from searchmesh_encoder.prepared import InputRole, OnTooLong, PrepareOptions
-from searchmesh_encoder.registry import ModelRegistry, State
-from searchmesh_encoder.server import build_encoder
-from searchmesh_encoder.settings import EncoderSettings
+from searchmesh_encoder.prepared import InputRole, OnTooLong, PrepareOptions, Segmentation
+
+from .encoders import ONE_AT_A_TIME, StubModel, call, serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
-    from searchmesh_encoder.encoder import Encoder
-    from searchmesh_encoder.registry import KnownModel
     from searchmesh_encoder.text_model import TextModel
 
-
-class Served:
-    def __init__(self, encoder: Encoder, prometheus: CollectorRegistry) -> None:
-        self.encoder = encoder
-        self._prometheus = prometheus
-
-    async def outcomes(self, *texts: str, **changes: Any) -> list[Any]:
-        encoded = await self.encoder.encode(call(*texts, **changes))
-        return [one.outcome for one in encoded.embeddings]
-
-    def counted(self, name: str, **labels: str) -> float:
-        labels = {"model": "tiny", "lane": "query", **labels}
-        return self._prometheus.get_sample_value(name, labels) or 0.0
-
-
-def call(*texts: str, **changes: Any) -> EncodeCall:
-    contents = [Content(Modality.TEXT, text) for text in texts]
-    return EncodeCall(**{"model": "tiny", "contents": contents, **changes})
-
-
-@asynccontextmanager
-async def serving(model: TextModel, **changes: Any) -> AsyncIterator[Served]:
-    prometheus = CollectorRegistry()
-    ready = asyncio.Event()
-
-    def on_change(known: KnownModel) -> None:
-        if known.state is State.READY:
-            ready.set()
-
-    settings = EncoderSettings(
-        **{"workers": 2, "batch_tokens": 64, "queue_tokens": 4096, **changes}
-    )
-    registry = ModelRegistry({model.name: model.card}, ["tiny"], lambda *_: model, on_change)
-    metrics = EncoderMetrics(prometheus)
-    async with build_encoder(settings, registry, metrics) as encoder, registry:
-        await ready.wait()
-        yield Served(encoder, prometheus)
+SEGMENTS = PrepareOptions(segmentation=Segmentation.SEGMENTS)
 
 
 async def test_vectors_come_in_order_and_do_not_depend_on_company(tiny: TextModel) -> None:
@@ -185,15 +142,13 @@ async def test_a_deadline_that_passes_in_the_queue_ends_the_call(
         return compute(texts)
 
     monkeypatch.setattr(tiny, "run", slow)
-    async with serving(tiny, workers=1, batch_tokens=1, coalesce=False) as served:
+    async with serving(tiny, **ONE_AT_A_TIME) as served:
         with pytest.raises(DeadlineExceeded):
             await served.outcomes(*["a"] * 20, deadline=time.monotonic() + 0.2)
 
 
 async def test_more_than_the_queue_holds_is_refused(tiny: TextModel) -> None:
-    async with serving(
-        tiny, workers=1, batch_tokens=1, queue_tokens=100, cache_bytes=0, coalesce=False
-    ) as served:
+    async with serving(tiny, queue_tokens=100, **ONE_AT_A_TIME) as served:
         results = await asyncio.gather(
             *(served.outcomes(*["aaaaa"] * 10) for _ in range(20)), return_exceptions=True
         )
@@ -202,3 +157,102 @@ async def test_more_than_the_queue_holds_is_refused(tiny: TextModel) -> None:
         assert refused
         assert answered
         assert len(refused) + len(answered) == 20
+
+
+async def test_every_segment_has_its_vector_in_order() -> None:
+    async with serving(StubModel()) as served:
+        (segments,) = await served.outcomes("one three seventeen", options=SEGMENTS)
+        assert [one.segment.text for one in segments] == ["one", "three", "seventeen"]
+        assert [one.segment.start for one in segments] == [0, 4, 10]
+        assert [one.vector[0] for one in segments] == [3, 5, 9]
+
+
+async def test_a_segment_that_fails_fails_its_content_alone() -> None:
+    async with serving(StubModel()) as served:
+        bad, good = await served.outcomes("fine bad! fine", "all fine", options=SEGMENTS)
+        assert isinstance(bad, Internal)
+        assert len(good) == 2
+
+
+async def test_one_bad_content_of_a_batch_fails_alone() -> None:
+    async with serving(StubModel(), workers=1, batch_tokens=4096) as served:
+        outcomes = await served.outcomes(*(f"t{number}" for number in range(20)), "t!", "last")
+        assert isinstance(outcomes.pop(20), Internal)
+        assert all(isinstance(one, np.ndarray) for one in outcomes)
+
+
+async def test_long_contents_are_read_on_threads_and_equal_short_ones() -> None:
+    model = StubModel()
+    async with serving(model, queue_tokens=10**6) as served:
+        texts = [str(number) * 1000 for number in range(10)]
+        outcomes = await served.outcomes(*texts, "", *texts)
+        assert isinstance(outcomes.pop(10), InvalidRequest)
+        assert [one[0] for one in outcomes] == [1000.0] * 20
+        # equal contents of one call, too, are read once
+        assert sorted(model.read) == sorted([*texts, ""])
+
+
+async def test_what_prepare_did_not_foresee_is_that_contents_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = StubModel()
+    prepare = model.prepare
+
+    def broken(content: Content, options: PrepareOptions) -> Any:
+        if content.data == "broken":
+            raise ZeroDivisionError
+        return prepare(content, options)
+
+    monkeypatch.setattr(model, "prepare", broken)
+    async with serving(model) as served:
+        broken_, fine = await served.outcomes("broken", "fine")
+        assert isinstance(broken_, Internal)
+        assert isinstance(fine, np.ndarray)
+
+
+async def test_a_shorter_vector_is_allowed_where_the_card_says_so() -> None:
+    async with serving(StubModel()) as served:
+        await served.outcomes("a", dimensions=1)
+        with pytest.raises(InvalidRequest, match="dimensions: 3 given, tiny allows 1, 2"):
+            await served.outcomes("a", dimensions=3)
+
+
+async def test_a_caller_who_leaves_takes_its_work_along() -> None:
+    model = StubModel()
+    async with serving(model, **ONE_AT_A_TIME) as served:
+        model.hold()
+        leaving = served.start(*(f"text {number}" for number in range(10)))
+        await model.wait_entered()
+        assert served.gauge("encoder_queue_tokens") > 0
+        assert served.gauge("encoder_pending_bytes") > 0
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        assert served.gauge("encoder_queue_tokens") == 0
+        assert served.gauge("encoder_pending_bytes") == 0
+        model.release()
+        await served.outcomes("after")
+        assert len(model.computed) == 2
+        assert served.counted("encoder_contents_total", outcome="cancelled") == 10
+
+
+async def test_a_call_that_cannot_be_in_time_takes_its_work_along() -> None:
+    model = StubModel()
+    async with serving(model, **ONE_AT_A_TIME) as served:
+        model.hold()
+        first = served.start("first")
+        await model.wait_entered()
+        late = served.start(*(f"text {number}" for number in range(10)), deadline=_soon())
+        await served.until("encoder_queue_tokens", 60)
+        await asyncio.sleep(0.06)
+        model.release()
+        with pytest.raises(DeadlineExceeded):
+            await late
+        await first
+        assert served.gauge("encoder_queue_tokens") == 0
+        assert model.computed == ["first"]
+        assert served.counted("encoder_contents_total", outcome="expired") == 10
+
+
+def _soon() -> float:
+    return time.monotonic() + 0.05

@@ -39,9 +39,12 @@ def compute(items: Sequence[AnyItem]) -> Iterator[Computed]:
             for item, value in zip(items, values, strict=True)
         ]
     except Exception as error:  # noqa: BLE001 - a worker outlives whatever a batch meets
-        yield from _halved(items, error)
+        failure = error
+    else:
+        yield items, outcomes, _batch(items, started, seconds)
         return
-    yield items, outcomes, _batch(items, started, seconds)
+    # not inside the handler, where each further failure would carry this one along
+    yield from _halved(items, failure)
 
 
 def _halved(items: Sequence[AnyItem], error: Exception) -> Iterator[Computed]:

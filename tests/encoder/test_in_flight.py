@@ -1,0 +1,211 @@
+"""Equal contents that are encoded at the same time are computed once, for whoever waits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from searchmesh_common.errors import DeadlineExceeded, Internal, Overloaded
+from searchmesh_encoder.prepared import InputRole, PrepareOptions
+from searchmesh_encoder.work import Lane
+
+from .encoders import StubModel, serving
+
+if TYPE_CHECKING:
+    from .encoders import Served
+
+LONG = "long " * 200
+"""Too long to be read on the event loop."""
+
+
+async def held(served: Served, model: StubModel, lane: Lane = Lane.QUERY) -> asyncio.Task[object]:
+    """Keep the only worker of a lane, so that what comes waits."""
+    model.hold()
+    first = served.start("first", lane=lane)
+    await model.wait_entered()
+    return first
+
+
+@pytest.mark.parametrize("text", ["short", LONG])
+async def test_equal_contents_are_computed_once(text: str) -> None:
+    model = StubModel()
+    async with serving(model, workers=1, cache_bytes=0) as served:
+        first = await held(served, model)
+        calls = [served.start(text, "own", text) for _ in range(5)]
+        await asyncio.sleep(0)
+        model.release()
+        outcomes = await asyncio.gather(*calls)
+        await first
+        assert {one[0] for call in outcomes for one in call} == {len(text), 3}
+        assert sorted(model.computed) == sorted(["first", text, "own"])
+        assert served.counted("encoder_coalesced_total") == 13
+
+
+async def test_not_where_that_is_switched_off() -> None:
+    model = StubModel()
+    async with serving(model, workers=1, coalesce=False, cache_bytes=0) as served:
+        await served.outcomes("same", "same")
+        assert model.computed == ["same", "same"]
+
+
+async def test_only_what_is_asked_for_in_the_same_way_is_equal() -> None:
+    model = StubModel()
+    async with serving(model, workers=1) as served:
+        first = await held(served, model)
+        calls = [
+            served.start("same", options=PrepareOptions(InputRole.QUERY)),
+            served.start("same", options=PrepareOptions(InputRole.DOCUMENT)),
+        ]
+        await asyncio.sleep(0)
+        model.release()
+        await asyncio.gather(first, *calls)
+        assert model.computed == ["first", "same", "same"]
+
+
+@pytest.mark.parametrize("text", ["short", LONG])
+async def test_a_first_caller_who_leaves_leaves_the_others_their_answer(text: str) -> None:
+    model = StubModel()
+    async with serving(model, workers=1) as served:
+        first = await held(served, model)
+        leader, follower = served.start(text), served.start(text)
+        await asyncio.sleep(0)
+        leader.cancel()
+        await asyncio.sleep(0)
+        model.release()
+        assert (await follower)[0][0] == len(text)
+        await first
+        assert leader.cancelled()
+        assert model.computed == ["first", text]
+
+
+async def test_the_last_who_leaves_ends_it() -> None:
+    model = StubModel()
+    async with serving(model, workers=1) as served:
+        first = await held(served, model)
+        calls = [served.start("same") for _ in range(3)]
+        await served.until("encoder_queue_tokens", 4)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        assert served.gauge("encoder_queue_tokens") == 0
+        model.release()
+        await first
+        assert model.computed == ["first"]
+
+
+async def test_the_latest_deadline_of_those_who_wait_counts() -> None:
+    model = StubModel()
+    async with serving(model, workers=1) as served:
+        first = await held(served, model)
+        soon = time.monotonic() + 0.05
+        hasty, patient = served.start("same", deadline=soon), served.start("same")
+        late = served.start("other", deadline=soon)
+        await asyncio.sleep(0.06)
+        model.release()
+        assert (await patient)[0][0] == 4
+        await hasty
+        with pytest.raises(DeadlineExceeded):
+            await late
+        await first
+
+
+async def test_a_query_takes_what_waits_in_bulk_over_into_its_lane() -> None:
+    model = StubModel()
+    async with serving(model, workers=1) as served:
+        first = await held(served, model, Lane.BULK)
+        bulk = served.start("same", lane=Lane.BULK)
+        await served.until("encoder_queue_tokens", 4, lane="bulk")
+        query = served.start("same")
+        await model.wait_entered()
+        assert served.gauge("encoder_queue_tokens", "bulk") == 0
+        assert not first.done()
+        model.release()
+        await asyncio.gather(first, bulk, query)
+        assert model.computed == ["first", "same"]
+        assert served.gauge("encoder_pending_bytes", "query") == 0
+        assert served.gauge("encoder_pending_bytes", "bulk") == 0
+
+
+async def test_a_query_does_not_wait_for_what_a_bulk_worker_has() -> None:
+    model = StubModel()
+    async with serving(model, workers=1) as served:
+        bulk = await held(served, model, Lane.BULK)
+        query = served.start("first")
+        await model.wait_entered()
+        model.release()
+        await asyncio.gather(bulk, query)
+        assert model.computed == ["first", "first"]
+
+
+async def test_all_who_wait_get_the_error() -> None:
+    model = StubModel()
+    async with serving(model, workers=1) as served:
+        first = await held(served, model)
+        calls = [served.start("bad!") for _ in range(3)]
+        await asyncio.sleep(0)
+        model.release()
+        for (outcome,) in await asyncio.gather(*calls):
+            assert isinstance(outcome, Internal)
+        await first
+
+
+async def test_what_was_encoded_before_is_answered_from_the_cache() -> None:
+    model = StubModel()
+    async with serving(model) as served:
+        first = await served.outcomes("same", "other", "bad!")
+        again = await served.outcomes("same", "other", "bad!")
+        for one, other in zip(first[:2], again[:2], strict=True):
+            assert np.array_equal(one, other)
+        assert sorted(model.computed) == ["bad!"] * 2 + ["other", "same"] or (
+            # the bad one was first tried together with its mates
+            model.computed.count("bad!") >= 2
+        )
+        assert served.counted("encoder_cache_hits_total") == 2
+        assert served.counted("encoder_cache_misses_total") == 4
+
+
+_CALLS = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from(("a", "bb", "cc", "d!", LONG)), min_size=1, max_size=6),
+        st.sampled_from(Lane),
+        st.sampled_from(("stays", "leaves", "is late")),
+        st.sampled_from(("", "one", "other")),
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(calls=_CALLS, coalesce=st.booleans())
+async def test_every_call_has_one_end_and_nothing_is_left(
+    calls: list[tuple[list[str], Lane, str, str]], coalesce: bool
+) -> None:
+    async with serving(StubModel(), coalesce=coalesce, queue_tokens=10**6) as served:
+        ends: dict[str, type[BaseException] | tuple[type[BaseException], ...]] = {
+            "leaves": asyncio.CancelledError,
+            "is late": (DeadlineExceeded, Overloaded),
+        }
+        tasks = []
+        for texts, lane, fate, caller in calls:
+            deadline = time.monotonic() + 0.001 if fate == "is late" else None
+            task = served.start(*texts, lane=lane, caller=caller, deadline=deadline)
+            tasks.append((task, texts, fate))
+            await asyncio.sleep(0)
+            if fate == "leaves":
+                task.cancel()
+        ended = await asyncio.gather(*(task for task, *_ in tasks), return_exceptions=True)
+        for end, (_, texts, fate) in zip(ended, tasks, strict=True):
+            if isinstance(end, BaseException):
+                assert isinstance(end, ends[fate])
+                continue
+            for outcome, text in zip(end, texts, strict=True):
+                assert isinstance(outcome, Internal) if "!" in text else outcome[0] == len(text)
+        for name in ("query", "bulk"):
+            assert served.gauge("encoder_pending_bytes", name) == 0
+            assert served.gauge("encoder_queue_tokens", name) == 0
