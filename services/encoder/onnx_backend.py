@@ -36,14 +36,20 @@ _RUN_ERRORS: tuple[type[Exception], ...] = (*_ERRORS, ValueError)
 class OnnxModel:
     """A graph that is ready to run; `run` may be called from several threads at once."""
 
-    def __init__(self, path: Path) -> None:
-        """Load a graph; blocks. Raises FailedPrecondition (BAD_GRAPH) where it cannot be loaded."""
+    def __init__(self, graph: Path | bytes) -> None:
+        """Load a graph, a file or its content; blocks.
+
+        Raises FailedPrecondition (BAD_GRAPH) where it cannot be loaded.
+        """
         try:
             self._session = onnxruntime.InferenceSession(
-                str(path), _session_options(), providers=["CPUExecutionProvider"]
+                graph if isinstance(graph, bytes) else str(graph),
+                _session_options(),
+                providers=["CPUExecutionProvider"],
             )
         except _ERRORS as error:
-            raise FailedPrecondition("BAD_GRAPH", f"{path} cannot be loaded: {error}") from error
+            name = "the graph" if isinstance(graph, bytes) else graph
+            raise FailedPrecondition("BAD_GRAPH", f"{name} cannot be loaded: {error}") from error
         self.inputs: tuple[str, ...] = tuple(one.name for one in self._session.get_inputs())
         """Names of the graph's inputs."""
 
@@ -63,6 +69,9 @@ class OnnxModel:
 def _session_options() -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERROR
+    # our graphs are written in the fused operators that were fastest; beyond the basic level,
+    # another release may fuse them otherwise and so change bits under the same fingerprint
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     # one thread a run: workers run batches side by side instead, which wastes no core on waiting
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

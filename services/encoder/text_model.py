@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from searchmesh_common.errors import FailedPrecondition, Internal, InvalidRequest
-from searchmesh_encoder.models.card import Modality
+from searchmesh_encoder.models.card import Modality, Precision
+from searchmesh_encoder.models.operands import load_exact
+from searchmesh_encoder.models.quality import Golden, check_quality
 from searchmesh_encoder.onnx_backend import OnnxModel
 from searchmesh_encoder.prepared import InputRole, PrepareOptions
 from searchmesh_encoder.preprocess.text import TextPreprocessor
@@ -21,14 +23,18 @@ if TYPE_CHECKING:
     from searchmesh_encoder.models.store import BuiltModel
     from searchmesh_encoder.prepared import Prepared
 
+_JUDGED_TOGETHER = 2
+"""Texts of the quality gate that are computed in one batch."""
+
 
 class TextModel:
     """A model that turns texts into vectors; safe to use from several threads."""
 
     def __init__(self, card: ModelCard, built: BuiltModel, max_characters: int) -> None:
-        """Load and warm the model; blocks. Raises FailedPrecondition where its files are no good.
+        """Load, warm and judge the model; blocks.
 
-        max_characters: most characters of one text.
+        max_characters: most characters of one text. Raises FailedPrecondition where its files are
+        no good, this CPU computes int8 wrongly, or its vectors are too far from the golden ones.
         """
         self.card = card
         self.name = card.name
@@ -42,8 +48,11 @@ class TextModel:
             },
             max_characters=max_characters,
         )
-        self._graph = OnnxModel(built.graph)
+        load = load_exact if card.precision is Precision.INT8 else OnnxModel
+        self._graph = load(built.graph)
         self._warm()
+        if card.golden:
+            self._judge(Golden.read(card.golden))
 
     def prepare(self, content: Content, options: PrepareOptions) -> Prepared[np.ndarray]:
         """What `run` takes; blocks. Raises InvalidRequest where the content is at fault."""
@@ -73,3 +82,14 @@ class TextModel:
                 f"{self.name} computes vectors of {shape[-1]} components, its card says "
                 f"{self.card.dimension}",
             )
+
+    def _judge(self, golden: Golden) -> None:
+        prepared = [self._preprocessor.prepare(text, PrepareOptions()) for text in golden.texts]
+        # alike in length side by side, so that little is padding
+        order = sorted(range(len(prepared)), key=lambda index: prepared[index].tokens)
+        vectors = np.empty((len(prepared), self.card.dimension), np.float32)
+        for start in range(0, len(order), _JUDGED_TOGETHER):
+            batch = order[start : start + _JUDGED_TOGETHER]
+            payloads = [prepared[index].parts[0].payload for index in batch]
+            vectors[batch] = self._graph.run(self._preprocessor.collate(payloads))
+        check_quality(golden.agreement(vectors), self.card.precision)

@@ -43,6 +43,16 @@ def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def minilm(tmp_path_factory: pytest.TempPathFactory) -> TextModel:
     """The model that is served by default, from the weights of its package."""
-    card = read_catalogue()["all-minilm-l6-v2"]
-    store = ModelStore(tmp_path_factory.mktemp("minilm"))
-    return TextModel(card, store.built(card, ignore_progress), max_characters=1_000_000)
+    return _own_model("all-minilm-l6-v2", tmp_path_factory.mktemp("minilm"))
+
+
+@pytest.fixture(scope="session")
+def minilm_int8(tmp_path_factory: pytest.TempPathFactory) -> TextModel:
+    """The same model in exact int8."""
+    return _own_model("all-minilm-l6-v2-int8", tmp_path_factory.mktemp("minilm-int8"))
+
+
+def _own_model(name: str, folder: Path) -> TextModel:
+    card = read_catalogue()[name]
+    built = ModelStore(folder).built(card, ignore_progress)
+    return TextModel(card, built, max_characters=1_000_000)

@@ -13,22 +13,26 @@ comparing every intermediate value:
 - **Sequences of a multiple of 4** (see `TextPreprocessor.collate`): without AVX, Softmax sums whole
   groups of 4 and what is left over in different ways.
 
-Standard operators were as fast as ONNX Runtime's MultiHeadAttention at every shape tried, and a
-single product for query, key and value was no faster than three.
+docs/decisions/exact-int8.md has what was measured. ONNX's Attention reads queries, keys and values
+where they are and needs no transposes; Gelu and LayerNormalization beat the operators that would
+take a bias or a residual in. Two biases need no addition of their own: that of the keys adds one
+number to all scores of a query, which Softmax takes out again; that of the values adds itself to
+every context, because the weights of attention sum to 1, and so is part of the next bias.
 
 Source: Devlin et al. 2019, BERT; Reimers and Gurevych 2019, Sentence-BERT, section 3.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 from onnx import TensorProto
 
 from searchmesh_common.errors import FailedPrecondition
+from searchmesh_encoder.models.card import Precision
 from searchmesh_encoder.models.graph import GraphWriter
+from searchmesh_encoder.models.products import FloatProducts, IntegerProducts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,22 +40,28 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from searchmesh_encoder.models.card import BertShape
+    from searchmesh_encoder.models.products import Products
 
-GRAPH_VERSION = 1
+GRAPH_VERSION = 2
 """Raised with every change that may change a bit of a vector; part of every fingerprint."""
 
 _MASKED = np.float32(-1e9)
 """Added to the score of a padded position: far below any score, so that its weight is exactly 0."""
 
 
-def build_bert(weights: Mapping[str, np.ndarray], shape: BertShape) -> ModelProto:
+def build_bert(
+    weights: Mapping[str, np.ndarray], shape: BertShape, precision: Precision
+) -> ModelProto:
     """The graph with mean pooling and L2 normalisation inside.
 
     weights: by the names of Hugging Face's BertModel, float32.
-    Raises FailedPrecondition (WRONG_WEIGHTS) where they are not those of a BERT.
+    Raises FailedPrecondition (WRONG_WEIGHTS) where they are not those of a BERT, or not finite.
     """
+    for name, tensor in weights.items():
+        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            raise FailedPrecondition("WRONG_WEIGHTS", f"{name} holds a number that is not finite")
     try:
-        return _Bert(weights, shape).build()
+        return _Bert(weights, shape).build(precision)
     except KeyError as error:
         raise FailedPrecondition(
             "WRONG_WEIGHTS", f"the weights are not those of a BERT: {error.args[0]} is missing"
@@ -71,15 +81,22 @@ class _Bert:
             )
         self._graph = GraphWriter()
 
-    def build(self) -> ModelProto:
-        hidden = self._embeddings()
-        mask = self._graph.op("Cast", ["attention_mask"], "mask", to=TensorProto.FLOAT)
-        bias = self._attention_bias(mask)
+    def build(self, precision: Precision) -> ModelProto:
+        graph = self._graph
+        length = graph.op("Shape", ["input_ids"], "length", start=1)
+        mask = graph.op("Cast", ["attention_mask"], "mask", to=TensorProto.FLOAT)
+        bias = self._attention_bias(mask, length)
+        hidden = self._embeddings(length)
+        products: Products = (
+            IntegerProducts(graph, "input_ids")
+            if precision is Precision.INT8
+            else FloatProducts(graph)
+        )
         for index in range(self._layers()):
-            hidden = self._layer(f"encoder.layer.{index}", hidden, bias)
-        self._graph.op("LpNormalization", [self._mean(hidden, mask)], "embedding", axis=-1, p=2)
+            hidden = self._layer(f"encoder.layer.{index}", hidden, bias, products)
+        graph.op("LpNormalization", [self._mean(hidden, mask)], "embedding", axis=-1, p=2)
         tokens = ("batch", "sequence")
-        return self._graph.model(
+        return graph.model(
             "bert",
             [(name, TensorProto.INT64, tokens) for name in ("input_ids", "attention_mask")],
             ("embedding", ("batch", self._dimension)),
@@ -93,7 +110,7 @@ class _Bert:
             if name.startswith(prefix)
         )
 
-    def _embeddings(self) -> str:
+    def _embeddings(self, length: str) -> str:
         graph, integers = self._graph, self._graph.integers
         words = self._weight("embeddings.word_embeddings.weight")
         # a single text has token type 0 throughout, so its vector belongs to every position
@@ -102,70 +119,64 @@ class _Bert:
             self._weights["embeddings.position_embeddings.weight"]
             + self._weights["embeddings.token_type_embeddings.weight"][0],
         )
-        length = graph.op("Shape", ["input_ids"], "length", start=1)
         word = graph.op("Gather", [words, "input_ids"], "word")
         position = graph.op("Slice", [positions, integers(0), length], "position")
         return self._layer_norm("embeddings", graph.op("Add", [word, position], "embedded"))
 
-    def _attention_bias(self, mask: str) -> str:
-        """(batch, 1, 1, sequence): 0 for a token, very small for padding."""
-        graph = self._graph
+    def _attention_bias(self, mask: str, length: str) -> str:
+        """(batch, 1, sequence, sequence): 0 for a token, very small for padding."""
+        graph, integers = self._graph, self._graph.integers
         padding = graph.op("Sub", [graph.constant("one", np.float32(1)), mask], "padding")
         bias = graph.op("Mul", [padding, graph.constant("masked", _MASKED)], "bias")
-        return graph.op("Unsqueeze", [bias, graph.integers(1, 2)], "attention_bias")
+        row = graph.op("Unsqueeze", [bias, integers(1, 2)], "bias_row")
+        rows = graph.op("Concat", [integers(1, 1), length, integers(1)], "bias_rows", axis=0)
+        return graph.op("Expand", [row, rows], "attention_bias")
 
-    def _layer(self, name: str, hidden: str, bias: str) -> str:
-        graph = self._graph
-        attended = self._attention(f"{name}.attention", hidden, bias)
-        residual = graph.op("Add", [attended, hidden], f"{name}.attention.residual")
-        hidden = self._layer_norm(f"{name}.attention.output", residual)
-        wide = self._gelu(f"{name}.gelu", self._dense(f"{name}.intermediate.dense", hidden))
-        narrow = self._dense(f"{name}.output.dense", wide)
-        residual = graph.op("Add", [narrow, hidden], f"{name}.residual")
-        return self._layer_norm(f"{name}.output", residual)
+    def _layer(self, name: str, hidden: str, bias: str, products: Products) -> str:
+        context = self._context(f"{name}.attention.self", hidden, bias, products)
+        hidden = self._residual(f"{name}.attention.output", context, hidden, products)
+        wide = f"{name}.intermediate.dense"
+        (product,) = products.multiply(hidden, self._kernels(wide))
+        shifted = self._add(wide, product, self._weights[f"{wide}.bias"])
+        gelu = self._graph.op("Gelu", [shifted], f"{name}.gelu")
+        return self._residual(f"{name}.output", gelu, hidden, products)
 
-    def _attention(self, name: str, hidden: str, bias: str) -> str:
-        graph = self._graph
-        query = self._in_heads(f"{name}.self.query", hidden, (0, 2, 1, 3))
-        key = self._in_heads(f"{name}.self.key", hidden, (0, 2, 3, 1))
-        value = self._in_heads(f"{name}.self.value", hidden, (0, 2, 1, 3))
-        scale = graph.constant(
-            "attention_scale", np.float32(1 / math.sqrt(self._dimension // self._heads))
+    def _context(self, name: str, hidden: str, bias: str, products: Products) -> str:
+        """The values that each token attends to, without their bias; see the module."""
+        query, key, value = products.multiply(
+            hidden, self._kernels(f"{name}.query", f"{name}.key", f"{name}.value")
         )
-        product = graph.op("MatMul", [query, key], f"{name}.product")
-        scaled = graph.op("Mul", [product, scale], f"{name}.scaled")
-        scores = graph.op("Add", [scaled, bias], f"{name}.scores")
-        probabilities = graph.op("Softmax", [scores], f"{name}.probabilities", axis=-1)
-        context = graph.op("MatMul", [probabilities, value], f"{name}.context")
-        merged = graph.op("Transpose", [context], f"{name}.by_token", perm=(0, 2, 1, 3))
-        shape = graph.integers(0, 0, self._dimension)
-        return self._dense(
-            f"{name}.output.dense", graph.op("Reshape", [merged, shape], f"{name}.merged")
+        query = self._add(f"{name}.query", query, self._weights[f"{name}.query.bias"])
+        return self._graph.op(
+            "Attention",
+            [query, key, value, bias],
+            f"{name}.context",
+            q_num_heads=self._heads,
+            kv_num_heads=self._heads,
         )
 
-    def _in_heads(self, name: str, hidden: str, order: tuple[int, ...]) -> str:
-        """order: where (batch, sequence, head, head's dimension) go."""
-        graph = self._graph
-        shape = graph.integers(0, 0, self._heads, self._dimension // self._heads)
-        split = graph.op("Reshape", [self._dense(name, hidden), shape], f"{name}.split")
-        return graph.op("Transpose", [split], f"{name}.heads", perm=order)
+    def _residual(self, name: str, x: str, hidden: str, products: Products) -> str:
+        graph, dense = self._graph, f"{name}.dense"
+        (product,) = products.multiply(x, self._kernels(dense))
+        shifted = self._add(dense, product, self._output_bias(name))
+        return self._layer_norm(name, graph.op("Add", [shifted, hidden], f"{name}.residual"))
 
-    def _gelu(self, name: str, x: str) -> str:
-        """0.5 x (1 + erf(x / sqrt 2)), written as ONNX Runtime recognises and fuses it."""
-        graph = self._graph
-        root = graph.constant("sqrt_2", np.float32(math.sqrt(2)))
-        divided = graph.op("Div", [x, root], f"{name}.divided")
-        erf = graph.op("Erf", [divided], f"{name}.erf")
-        shifted = graph.op("Add", [erf, graph.constant("one", np.float32(1))], f"{name}.shifted")
-        product = graph.op("Mul", [x, shifted], f"{name}.product")
-        return graph.op("Mul", [product, graph.constant("half", np.float32(0.5))], name)
+    def _output_bias(self, name: str) -> np.ndarray:
+        bias = self._weights[f"{name}.dense.bias"]
+        if not name.endswith("attention.output"):
+            return bias
+        value_bias = self._weights[f"{name.removesuffix('output')}self.value.bias"]
+        # in float64, so that a library's order of summation is rounded away
+        terms = self._weights[f"{name}.dense.weight"].astype(np.float64) * value_bias
+        total: np.ndarray = (bias + terms.sum(axis=1)).astype(np.float32)
+        return total
 
-    def _dense(self, name: str, x: str) -> str:
-        graph = self._graph
+    def _kernels(self, *names: str) -> Mapping[str, np.ndarray]:
         # ONNX multiplies from the right, PyTorch stores what it multiplies from the left
-        kernel = graph.constant(f"{name}.kernel", self._weights[f"{name}.weight"].T)
-        product = graph.op("MatMul", [x, kernel], f"{name}.product")
-        return graph.op("Add", [product, self._weight(f"{name}.bias")], name)
+        return {name: self._weights[f"{name}.weight"].T for name in names}
+
+    def _add(self, name: str, x: str, bias: np.ndarray) -> str:
+        return self._graph.op("Add", [x, self._graph.constant(f"{name}.bias", bias)], name)
 
     def _layer_norm(self, name: str, x: str) -> str:
         scale = self._weight(f"{name}.LayerNorm.weight")

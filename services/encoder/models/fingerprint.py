@@ -20,8 +20,8 @@ def fingerprint(card: ModelCard) -> str:
 
     Hashes what the card says of the computation, the content of weights and tokenizer (by the
     sha256 that the card demands of them), and the versions of our preprocessing and of our graph.
-    Description, licence, the lengths that a vector may be cut to and the place that files come from
-    change no vector and are left out.
+    Description, licence, the lengths that a vector may be cut to, the vectors to compare with and
+    the place that files come from change no vector and are left out.
     """
     parts = {
         "name": card.name,

@@ -12,9 +12,12 @@ if TYPE_CHECKING:
 
     from onnx import ModelProto
 
-# the first opset with LayerNormalization, and the IR version of its time
-_OPSET = 17
-_IR_VERSION = 8
+# the first opset with Attention, and the IR version of its time
+_OPSET = 23
+_IR_VERSION = 11
+
+ONNX_RUNTIME = "com.microsoft"
+"""Domain of the operators that ONNX Runtime has beside the standard's."""
 
 
 class GraphWriter:
@@ -36,7 +39,10 @@ class GraphWriter:
         return self.constant(f"int64_{'_'.join(map(str, values))}", np.array(values, np.int64))
 
     def op(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        """A node with one output; returns the output's name."""
+        """A node with one output; returns the output's name.
+
+        attributes: the operator's own, and `domain` where that is not the standard's.
+        """
         self._nodes.append(helper.make_node(kind, inputs, [output], output, **attributes))
         return output
 
@@ -57,7 +63,7 @@ class GraphWriter:
         model = helper.make_model(
             graph,
             producer_name="searchmesh",
-            opset_imports=[helper.make_opsetid("", _OPSET)],
+            opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid(ONNX_RUNTIME, 1)],
             ir_version=_IR_VERSION,
         )
         checker.check_model(model)

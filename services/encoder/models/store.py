@@ -107,7 +107,7 @@ def _graph(card: ModelCard, weights: Path) -> bytes:
         raise FailedPrecondition(
             "WRONG_WEIGHTS", f"{weights} is not a safetensors file: {error}"
         ) from error
-    graph: bytes = build_bert(tensors, card.bert).SerializeToString()
+    graph: bytes = build_bert(tensors, card.bert, card.precision).SerializeToString()
     return graph
 
 

@@ -20,13 +20,18 @@ def test_reads_a_card(tmp_path: Path) -> None:
     card = read_card(write_text_model(tmp_path))
     assert (card.name, card.modality, card.metric) == ("tiny", Modality.TEXT, Metric.COSINE)
     assert (card.dimension, card.window, card.query_prefix) == (16, 24, "q ")
-    assert card.dimensions == ()
+    assert (card.dimensions, card.golden) == ((), None)
     assert isinstance(card.weights, LocalFile)
     assert card.weights.path == tmp_path / "tiny.safetensors"
 
 
 def test_reads_the_lengths_that_a_vector_may_be_cut_to(tmp_path: Path) -> None:
     assert read_card(write_text_model(tmp_path, dimensions=[4, 8])).dimensions == (4, 8)
+
+
+def test_finds_golden_vectors_beside_the_card(tmp_path: Path) -> None:
+    card = read_card(write_text_model(tmp_path, golden="golden.json"))
+    assert card.golden == tmp_path / "golden.json"
 
 
 @pytest.mark.parametrize(
@@ -55,6 +60,8 @@ def test_reads_every_kind_of_source(tmp_path: Path, given: dict[str, str], sourc
         ({"dimensions": [8, 16]}, "must rise"),
         ({"metric": "angle"}, "metric: 'angle' given, must be one of cosine"),
         ({"modality": "image"}, "modality: image models cannot be loaded yet"),
+        ({"precision": "int4"}, "precision: 'int4' given, must be one of fp32, int8"),
+        ({"golden": 3}, "golden: 3 given, must be a text"),
         ({"description": 3}, "description: 3 given, must be a text"),
         ({"bert": {"heads": 2}}, "bert.layer_norm_epsilon: required"),
         ({"bert": {"heads": 2, "layer_norm_epsilon": 0.0}}, "must be a number above 0"),

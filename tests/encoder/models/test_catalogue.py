@@ -22,7 +22,7 @@ def test_extra_cards_come_beside_ours_and_replace_those_of_their_name(tmp_path: 
     write_text_model(tmp_path, "tiny")
     write_text_model(tmp_path, "all-minilm-l6-v2")
     cards = read_catalogue(tmp_path)
-    assert list(cards) == ["all-minilm-l6-v2", "tiny"]
+    assert list(cards) == ["all-minilm-l6-v2", "all-minilm-l6-v2-int8", "tiny"]
     assert cards["all-minilm-l6-v2"].dimension == 16
 
 

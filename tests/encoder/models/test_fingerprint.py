@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from searchmesh_encoder.models import fingerprint as fingerprint_module
-from searchmesh_encoder.models.card import BertShape, Metric, ModelCard
+from searchmesh_encoder.models.card import BertShape, Metric, ModelCard, Precision
 from searchmesh_encoder.models.catalogue import read_catalogue
 from searchmesh_encoder.models.fingerprint import fingerprint
 from searchmesh_encoder.models.sources import LocalFile
@@ -17,9 +17,16 @@ from searchmesh_encoder.models.sources import LocalFile
 CARD = read_catalogue()["all-minilm-l6-v2"]
 
 
-def test_the_default_model_keeps_its_fingerprint() -> None:
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("all-minilm-l6-v2", "1bac2608dadbabed16df5db682953be1"),
+        ("all-minilm-l6-v2-int8", "435d1718f5426dd42fda943a17286cdc"),
+    ],
+)
+def test_our_models_keep_their_fingerprints(name: str, expected: str) -> None:
     # every collection pins it: a change here means that all of them are rebuilt
-    assert fingerprint(CARD) == "d47f4aad7ccd424a42622bef98bd1752"
+    assert fingerprint(read_catalogue()[name]) == expected
 
 
 @pytest.mark.parametrize(
@@ -28,6 +35,7 @@ def test_the_default_model_keeps_its_fingerprint() -> None:
         {"description": "other"},
         {"license": "MIT"},
         {"dimensions": (64,)},
+        {"golden": None},
         {"weights": LocalFile(Path("/elsewhere"), CARD.weights.sha256)},
     ],
 )
@@ -39,6 +47,7 @@ def test_stays_where_no_vector_changes(changes: dict[str, Any]) -> None:
     "changes",
     [
         {"name": "other"},
+        {"precision": Precision.INT8},
         {"window": 128},
         {"metric": Metric.EUCLIDEAN},
         {"query_prefix": "query: "},
@@ -59,7 +68,7 @@ def test_changes_with_our_own_versions(monkeypatch: pytest.MonkeyPatch, version:
 
 
 def test_every_key_of_a_card_is_hashed_or_left_out_on_purpose() -> None:
-    left_out = {"description", "license", "dimensions"}
+    left_out = {"description", "license", "dimensions", "golden"}
     hashed = {"name", "modality", "precision", "dimension", "metric", "window", "pooling"}
     hashed |= {"query_prefix", "document_prefix", "bert", "weights", "tokenizer"}
     assert {field.name for field in dataclasses.fields(ModelCard)} == hashed | left_out

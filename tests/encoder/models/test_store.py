@@ -96,6 +96,9 @@ def test_refuses_weights_of_something_else(tmp_path: Path) -> None:
     weights = bert_weights()
     del weights["encoder.layer.1.output.dense.bias"]
     assert "encoder.layer.1.output.dense.bias is missing" in refusal(tmp_path, weights).message
+    weights = bert_weights()
+    weights["encoder.layer.1.output.dense.bias"][3] = np.inf
+    assert "dense.bias holds a number that is not finite" in refusal(tmp_path, weights).message
     assert (
         "2 heads do not divide"
         in refusal(
