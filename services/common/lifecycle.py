@@ -37,6 +37,10 @@ _EXIT_START = 1
 _EXIT_SETTINGS = 2
 _EXIT_SIGNAL = 128
 
+_SWITCH_SECONDS = 0.0005
+"""How long a thread may keep the interpreter while others wait for it, a tenth of Python's default:
+the event loop and the health port give it up many times a call, and wait each time."""
+
 Settings = TypeVar("Settings", bound=ServerSettings)
 
 
@@ -59,6 +63,7 @@ def run(
         sys.stderr.write("".join(f"{program}: {fault}\n" for fault in error.faults))
         return _EXIT_SETTINGS
     logs.configure(settings.log_level, settings.log_format)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     for name in unknown_variables(settings_type, prefix, os.environ):
         _log.warning("unknown setting", extra=fields(variable=name))
     try:
