@@ -15,7 +15,9 @@ from searchmesh.calls import health as health_calls
 from searchmesh.calls import search as search_calls
 from searchmesh.connection import Connection, Service
 from searchmesh.errors import ServiceError
+from searchmesh.exchange import Exchange
 from searchmesh.rpc import described_by
+from searchmesh.streaming import answers_async
 from searchmesh_common import channels
 
 if TYPE_CHECKING:
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from searchmesh.exchange import EncodeStream
     from searchmesh.resources import Document
-    from searchmesh.results import UpsertBatch, UpsertSummary
+    from searchmesh.results import StreamedResult, UpsertBatch, UpsertSummary
     from searchmesh.rpc import Call, Pages, Rpc
 
 Parameters = ParamSpec("Parameters")
@@ -60,6 +63,20 @@ def _listing(
     return method
 
 
+def _streaming(
+    describe: Callable[Parameters, EncodeStream],
+) -> Callable[Concatenate[AsyncClient, Parameters], AsyncIterator[StreamedResult]]:
+    """The method that carries the stream which `describe` describes."""
+
+    @described_by(describe, "AsyncIterator[StreamedResult]")
+    def method(
+        self: AsyncClient, /, *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> AsyncIterator[StreamedResult]:
+        return self._answers(describe(*args, **kwargs))
+
+    return method
+
+
 class AsyncClient:
     """Calls both services from one event loop; the methods are those of `Client`, awaited.
 
@@ -71,6 +88,7 @@ class AsyncClient:
     """
 
     encode = _unary(encoder_calls.encode)
+    encode_stream = _streaming(encoder_calls.encode_stream)
     get_model = _unary(encoder_calls.get_model)
     list_models = _listing(encoder_calls.list_models)
     create_collection = _unary(collection_calls.create_collection)
@@ -182,6 +200,15 @@ class AsyncClient:
             token = page.next_token
             if not token:
                 return
+
+    def _answers(self, stream: EncodeStream) -> AsyncIterator[StreamedResult]:
+        rpc = stream.rpc
+        open_stream: Callable[..., Any] = self._channels[rpc.service].stream_stream(
+            rpc.path,
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=rpc.response.FromString,
+        )
+        return answers_async(Exchange(stream, self.connection), open_stream)
 
     def _stub(self, rpc: Rpc[Any]) -> grpc.aio.UnaryUnaryMultiCallable[Any, Any]:
         if rpc not in self._stubs:

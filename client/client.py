@@ -17,7 +17,9 @@ from searchmesh.calls import health as health_calls
 from searchmesh.calls import search as search_calls
 from searchmesh.connection import Connection, Service
 from searchmesh.errors import ServiceError
+from searchmesh.exchange import Exchange
 from searchmesh.rpc import described_by
+from searchmesh.streaming import answers
 from searchmesh_common import channels
 
 if TYPE_CHECKING:
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from searchmesh.exchange import EncodeStream
     from searchmesh.resources import Document
-    from searchmesh.results import UpsertBatch, UpsertSummary
+    from searchmesh.results import StreamedResult, UpsertBatch, UpsertSummary
     from searchmesh.rpc import Call, Pages, Rpc
 
 Parameters = ParamSpec("Parameters")
@@ -60,6 +63,20 @@ def _listing(
     return method
 
 
+def _streaming(
+    describe: Callable[Parameters, EncodeStream],
+) -> Callable[Concatenate[Client, Parameters], Iterator[StreamedResult]]:
+    """The method that carries the stream which `describe` describes."""
+
+    @described_by(describe, "Iterator[StreamedResult]")
+    def method(
+        self: Client, /, *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Iterator[StreamedResult]:
+        return self._answers(describe(*args, **kwargs))
+
+    return method
+
+
 class Client:
     """Calls both services and blocks until they answer; may be used from any number of threads.
 
@@ -71,6 +88,7 @@ class Client:
     """
 
     encode = _unary(encoder_calls.encode)
+    encode_stream = _streaming(encoder_calls.encode_stream)
     get_model = _unary(encoder_calls.get_model)
     list_models = _listing(encoder_calls.list_models)
     create_collection = _unary(collection_calls.create_collection)
@@ -190,6 +208,15 @@ class Client:
             token = page.next_token
             if not token:
                 return
+
+    def _answers(self, stream: EncodeStream) -> Iterator[StreamedResult]:
+        rpc = stream.rpc
+        open_stream: Callable[..., Any] = self._channels[rpc.service].stream_stream(
+            rpc.path,
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=rpc.response.FromString,
+        )
+        return answers(Exchange(stream, self.connection), open_stream)
 
     def _stub(self, rpc: Rpc[Any]) -> grpc.UnaryUnaryMultiCallable[Any, Any]:
         if rpc not in self._stubs:

@@ -205,6 +205,7 @@ def model_from(message: encoder_service_pb2.Model) -> resources.Model:
         fingerprint=message.fingerprint,
         window=message.window,
         precision=message.precision,
+        dimensions=tuple(message.dimensions),
         state=enum_from(resources.ModelState, wrapper, "MODEL_STATE", message.state),
         state_message=message.state_message,
         is_default=message.default_model,
@@ -226,14 +227,33 @@ def encode_result_from(message: encoder_service_pb2.EncodeResponse) -> results.E
 
 
 def _embedding_from(message: encoder_service_pb2.Embedding) -> results.Embedding:
-    failed = message.HasField("error")
+    outcome = message.WhichOneof("outcome")
     return results.Embedding(
-        vector=None if failed else vector_from(message.vector),
-        error=status.from_proto(message.error) if failed else None,
+        vector=vector_from(message.vector) if outcome == "vector" else None,
+        segments=tuple(_segment_from(one) for one in message.segments.segments),
+        error=status.from_proto(message.error) if outcome == "error" else None,
         tokens=message.tokens,
         original_tokens=message.original_tokens,
         truncated=message.truncated,
     )
+
+
+def _segment_from(message: encoder_service_pb2.EmbeddedSegment) -> results.EmbeddedSegment:
+    span = message.segment.text
+    return results.EmbeddedSegment(
+        segment=results.TextSpan(span.start, span.end, span.text)
+        if message.segment.HasField("text")
+        else None,
+        vector=vector_from(message.vector),
+    )
+
+
+def streamed_from(
+    index: int, message: encoder_service_pb2.EncodeStreamResponse
+) -> results.StreamedResult:
+    if message.HasField("error"):
+        return results.StreamedResult(index, None, status.from_proto(message.error))
+    return results.StreamedResult(index, encode_result_from(message.response), None)
 
 
 def search_result_from(message: search_service_pb2.SearchResponse) -> results.SearchResult:

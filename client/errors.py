@@ -52,6 +52,10 @@ __all__ = [
     "of_call",
 ]
 
+# what grpc.aio makes of the status of a stream that ends while it is written to:
+# https://github.com/grpc/grpc/issues/36066
+_STATUS_LOST = "Internal error from Core"
+
 _TOO_LARGE = re.compile(
     r"(?P<side>SERVER|CLIENT): (?P<did>Sent|Received) message larger than max"
     r" \((?P<size>\d+) vs\.? (?P<limit>\d+)\)"
@@ -59,7 +63,7 @@ _TOO_LARGE = re.compile(
 
 
 class Unreachable(Unavailable):
-    """Nothing answered at the service's address, or the connection broke."""
+    """Nothing answered at the service's address, or the connection or stream broke."""
 
     def __init__(self, message: str, address: str = "") -> None:
         """address: the service's, as the connection has it."""
@@ -79,6 +83,8 @@ def of_call(error: grpc.RpcError, *, service: str, address: str, timeout: float)
     trailers = call.trailing_metadata() or ()
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and (sizes := _TOO_LARGE.search(details)):
         return _too_large(sizes, service)
+    if details == _STATUS_LOST:
+        return Unreachable(f"the {service} service at {address} ended the stream", address)
     if code is grpc.StatusCode.UNAVAILABLE and not _answered(trailers):
         return Unreachable(
             f"the {service} service at {address} cannot be reached: {_reason(details)}", address

@@ -104,6 +104,39 @@ class Lane(enum.StrEnum):
     BULK = "BULK"
 
 
+class OnTooLong(enum.StrEnum):
+    """What becomes of a content that is longer than the model's window."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    TRUNCATE = "TRUNCATE"
+    """Its end is left out, and the embedding says so."""
+    REJECT = "REJECT"
+    """It is that content's error."""
+
+
+class Segmentation(enum.StrEnum):
+    """Whether a content becomes one vector or one for each of its parts."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    WHOLE = "WHOLE"
+    SEGMENTS = "SEGMENTS"
+    """Passages of a text; each is within the model's window."""
+
+
+class VectorFormat(enum.StrEnum):
+    """The form in which vectors travel; they are float32 again when they are read."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    FLOAT32_LE = "FLOAT32_LE"
+    FLOAT16_LE = "FLOAT16_LE"
+    INT8_SCALED = "INT8_SCALED"
+    """One byte a component and a scale: off by half of a 127th of the largest, at most."""
+    PACKED_BITS = "PACKED_BITS"
+    """Binary models only."""
+    FLOATS = "FLOATS"
+    """For tools; nothing to gain here."""
+
+
 @dataclass(frozen=True, slots=True)
 class VectorSpace:
     """The space that vectors live in."""
@@ -186,6 +219,9 @@ class Model:
     window: int
     """Most units of input that it encodes at once: tokens for text, special ones included."""
     precision: str
+    """Numbers that it computes in: `fp32`, `int8`."""
+    dimensions: Sequence[int]
+    """What `dimensions` of an `encode` may ask for, besides all of them."""
     state: ModelState
     state_message: str
     """Why it does not encode; empty when READY."""

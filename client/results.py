@@ -35,17 +35,39 @@ class Timing:
     total_ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class TextSpan:
+    """A passage of a text: `text[start:end]` of the one that was given."""
+
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedSegment:
+    """A part of a content and its own vector."""
+
+    segment: TextSpan | None
+    """None for a kind that this version does not know."""
+    vector: np.ndarray = field(repr=False)
+    """As `Embedding.vector`."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedding:
-    """What became of one content: a vector or an error."""
+    """What became of one content: a vector, segments or an error."""
 
     vector: np.ndarray | None = field(repr=False)
-    """(dimension,) float32, or (dimension / 8,) uint8 for a binary model; None beside an error."""
+    """(dimension,) float32, or (dimension / 8,) uint8 for a binary model; None beside segments and
+    beside an error."""
+    segments: Sequence[EmbeddedSegment]
+    """In the order of the content, where they were asked for."""
     error: ServiceError | None
     tokens: int
-    """Units of the model's input that were encoded."""
+    """Units of the model's input that were encoded, those of all segments."""
     original_tokens: int
-    """Units before truncation."""
+    """Units of the content as a whole, before it was truncated or cut."""
     truncated: bool
 
 
@@ -61,13 +83,28 @@ class EncodeResult:
 
     @property
     def vectors(self) -> np.ndarray:
-        """(contents, dimension) float32; raises the first content's error where there is one."""
-        rows = []
+        """(contents, dimension) float32; raises the first content's error where there is one.
+
+        With segments: (segments, dimension), those of all contents one after the other.
+        """
+        rows: list[np.ndarray] = []
         for embedding in self.embeddings:
             if embedding.error:
                 raise embedding.error
-            rows.append(embedding.vector)
-        return np.stack([row for row in rows if row is not None])
+            rows += [one.vector for one in embedding.segments]
+            rows += [embedding.vector] if embedding.vector is not None else []
+        return np.stack(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedResult:
+    """The answer to one batch of an `encode_stream`: a result or an error."""
+
+    index: int
+    """Of the batch, from 0 in the order given."""
+    result: EncodeResult | None
+    error: ServiceError | None
+    """Why this batch has no result; the others are not affected."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ Response = TypeVar("Response", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class Rpc(Generic[Response]):
-    """One unary rpc of the contract."""
+    """One rpc of the contract."""
 
     service: Service
     path: str

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from searchmesh.errors import InvalidRequest
 from searchmesh.type.v1 import vector_pb2
+from searchmesh_common import packed_floats
 
 VectorLike: TypeAlias = NDArray[np.floating] | NDArray[np.uint8] | Sequence[float]
 """Floats, or uint8 of packed bits, the first component in the most significant bit."""
@@ -54,6 +55,6 @@ def vector_from(vector: vector_pb2.Vector) -> np.ndarray:
             components = np.frombuffer(vector.int8_scaled.values, np.int8)
             return components.astype(np.float32) * np.float32(vector.int8_scaled.scale)
         case "floats":
-            return np.array(vector.floats.values, np.float32)
+            return packed_floats.read(vector.floats, len(vector.floats.values))
         case _:
             return np.frombuffer(vector.float32_le, "<f4").astype(np.float32, copy=False)

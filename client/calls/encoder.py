@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from searchmesh import convert
 from searchmesh.encoder.v1 import encoder_service_pb2
-from searchmesh.resources import Lane, Model, Role
+from searchmesh.exchange import EncodeStream
+from searchmesh.resources import Lane, Model, OnTooLong, Role, Segmentation, VectorFormat
 from searchmesh.rpc import Call, Page, Pages, Rpc
+from searchmesh.type.v1 import segment_pb2, vector_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from searchmesh.contents import Content
     from searchmesh.results import EncodeResult
 
 _FILE = encoder_service_pb2.DESCRIPTOR
 _ENCODE = Rpc.of(_FILE, "EncoderService.Encode", encoder_service_pb2.EncodeResponse)
+_ENCODE_STREAM = Rpc.of(
+    _FILE, "EncoderService.EncodeStream", encoder_service_pb2.EncodeStreamResponse
+)
 _LIST_MODELS = Rpc.of(_FILE, "EncoderService.ListModels", encoder_service_pb2.ListModelsResponse)
 _GET_MODEL = Rpc.of(_FILE, "EncoderService.GetModel", encoder_service_pb2.Model)
 
@@ -31,7 +37,10 @@ def encode(
     *,
     role: Role = Role.DOCUMENT,
     lane: Lane = Lane.QUERY,
-    reject_too_long: bool = False,
+    on_too_long: OnTooLong = OnTooLong.TRUNCATE,
+    segmentation: Segmentation = Segmentation.WHOLE,
+    dimensions: int = 0,
+    vector_format: VectorFormat = VectorFormat.FLOAT32_LE,
     fingerprint: str = "",
     timeout: float | None = None,
 ) -> Call[EncodeResult]:
@@ -39,27 +48,71 @@ def encode(
 
     contents: 1 to 256, of the model's modality.
     lane: BULK where throughput matters and latency does not.
-    reject_too_long: makes a content longer than the model's window that content's error; without,
-        its end is left out and `truncated` says so.
+    segmentation: SEGMENTS gives a content a vector for each of its parts.
+    dimensions: leading components to keep, one of the model's `dimensions`; 0 for all.
+    vector_format: how vectors travel; they are read as float32 again.
     fingerprint: what the model's must be; another raises FailedPrecondition.
     """
-    on_too_long = (
-        encoder_service_pb2.ON_TOO_LONG_REJECT
-        if reject_too_long
-        else encoder_service_pb2.ON_TOO_LONG_TRUNCATE
-    )
-    request = encoder_service_pb2.EncodeRequest(
+    pb = encoder_service_pb2
+    request = pb.EncodeRequest(
         model=model,
         contents=[
             convert.content_to(content, f"contents[{index}]")
             for index, content in enumerate(contents)
         ],
-        lane=convert.enum_to(encoder_service_pb2.Lane, "LANE", lane),
-        input_role=convert.enum_to(encoder_service_pb2.InputRole, "INPUT_ROLE", role),
-        on_too_long=on_too_long,
+        lane=convert.enum_to(pb.Lane, "LANE", lane),
+        input_role=convert.enum_to(pb.InputRole, "INPUT_ROLE", role),
+        on_too_long=convert.enum_to(pb.OnTooLong, "ON_TOO_LONG", on_too_long),
+        segmentation=convert.enum_to(segment_pb2.Segmentation, "SEGMENTATION", segmentation),
+        dimensions=dimensions,
+        vector_format=convert.enum_to(vector_pb2.VectorFormat, "VECTOR_FORMAT", vector_format),
         fingerprint=fingerprint,
     )
     return Call(_ENCODE, request, convert.encode_result_from, _ENCODE_TIMEOUT, timeout)
+
+
+def encode_stream(
+    model: str,
+    batches: Iterable[Sequence[Content]],
+    *,
+    role: Role = Role.DOCUMENT,
+    lane: Lane = Lane.BULK,
+    on_too_long: OnTooLong = OnTooLong.TRUNCATE,
+    segmentation: Segmentation = Segmentation.WHOLE,
+    dimensions: int = 0,
+    vector_format: VectorFormat = VectorFormat.FLOAT32_LE,
+    fingerprint: str = "",
+    in_flight: int = 16,
+    timeout: float | None = None,
+) -> EncodeStream:
+    """Encode any number of batches on one stream, and answer each as it is done: see its `index`.
+
+    A batch that fails is answered with its error, and the others go on. A stream that breaks, as
+    where a server makes way for a new one, is opened again with what was not answered, and a batch
+    that the service was too busy for is sent again. The other arguments are those of `encode`.
+    batches: of 1 to 256 contents each.
+    in_flight: most batches that were taken and not answered; so many are taken before the first
+        answer is given.
+    timeout: seconds for all of the stream. Default: for ever, whatever the connection says.
+    """
+    ask = functools.partial(
+        encode,
+        model,
+        role=role,
+        lane=lane,
+        on_too_long=on_too_long,
+        segmentation=segmentation,
+        dimensions=dimensions,
+        vector_format=vector_format,
+        fingerprint=fingerprint,
+    )
+
+    def request(index: int, contents: Sequence[Content]) -> encoder_service_pb2.EncodeStreamRequest:
+        asked = ask(contents).request
+        assert isinstance(asked, encoder_service_pb2.EncodeRequest)
+        return encoder_service_pb2.EncodeStreamRequest(id=str(index), request=asked)
+
+    return EncodeStream(_ENCODE_STREAM, batches, request, in_flight, timeout)
 
 
 def get_model(name: str, *, timeout: float | None = None) -> Call[Model]:

@@ -25,6 +25,8 @@ def write(message: Message, values: np.ndarray) -> None:
 
 def read(message: Message, count: int) -> np.ndarray:
     """(count,) float32 of field 1 of a message that has no other; count: how many it holds."""
+    if not count:
+        return np.empty(0, np.float32)  # an empty field is not written at all
     header = len(_TAG) + len(_varint(4 * count))
     return np.frombuffer(message.SerializeToString(), dtype="<f4", offset=header)
 
