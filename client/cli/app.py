@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from searchmesh.cli import collections, importing, models, searching, status, up
+from searchmesh.cli import collections, encoding, importing, models, searching, status, up
 from searchmesh.cli.global_options import hoisted
 from searchmesh.cli.hints import hint_of
 from searchmesh.cli.output import Output
@@ -42,6 +42,7 @@ app.command("models")(models.models)
 app.add_typer(collections.app, name="collections")
 app.command("import")(importing.import_)
 app.command("search")(searching.search)
+app.command("encode")(encoding.encode)
 
 
 @app.callback()

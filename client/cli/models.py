@@ -25,7 +25,7 @@ def models_table(found: list[Model]) -> RenderableType:
             (
                 model.name,
                 model.modality.lower(),
-                model.space.dimension,
+                _dimensions(model),
                 model.space.metric.lower(),
                 model.window,
                 model.precision,
@@ -35,3 +35,9 @@ def models_table(found: list[Model]) -> RenderableType:
             for model in found
         ],
     )
+
+
+def _dimensions(model: Model) -> str:
+    """For example `384`, or `768 (or 64, 128, 256)`."""
+    shorter = ", ".join(map(str, model.dimensions))
+    return f"{model.space.dimension} (or {shorter})" if shorter else str(model.space.dimension)

@@ -19,8 +19,12 @@ from searchmesh import (
     Metric,
     Modality,
     ModelState,
+    OnTooLong,
     Role,
+    Segmentation,
     Service,
+    TextSpan,
+    VectorFormat,
     VectorKind,
     VectorSpace,
     errors,
@@ -68,6 +72,49 @@ async def test_encode(client: AnyClient) -> None:
     both = await client.call("encode", MODEL, ["milk", "bread"])
     assert both.vectors.shape == (2, 384)
     assert both.vectors.dtype == np.float32
+
+
+async def test_encode_in_segments(client: AnyClient) -> None:
+    text = "One sentence about milk. " * 60 + "The train to Vienna \U0001f682 leaves at noon."
+    options = {"segmentation": Segmentation.SEGMENTS, "on_too_long": OnTooLong.REJECT}
+    result = await client.call("encode", MODEL, ["milk", text], **options)
+    short, long = result.embeddings
+    assert [one.segment for one in short.segments] == [TextSpan(0, 4, "milk")]
+    assert (short.vector, short.error, short.truncated) == (None, None, False)
+    assert len(long.segments) == 2
+    assert long.tokens > long.original_tokens > 256
+    for one in long.segments:
+        assert text[one.segment.start : one.segment.end] == one.segment.text
+        assert np.linalg.norm(one.vector) == pytest.approx(1, abs=1e-5)
+    assert result.vectors.shape == (3, 384)
+    rejected = await client.call("encode", MODEL, [text], on_too_long=OnTooLong.REJECT)
+    assert "the model reads at most 256" in str(rejected.embeddings[0].error)
+
+
+async def test_encode_in_every_form(client: AnyClient) -> None:
+    exact = (await client.call("encode", MODEL, ["milk"])).vectors
+    for form in (VectorFormat.FLOAT16_LE, VectorFormat.INT8_SCALED, VectorFormat.FLOATS):
+        result = await client.call("encode", MODEL, ["milk"], vector_format=form)
+        assert result.vectors.dtype == np.float32
+        assert np.abs(result.vectors - exact).max() <= np.abs(exact).max() / 254 + 1e-6
+    with pytest.raises(errors.InvalidRequest, match="only binary models answer"):
+        await client.call("encode", MODEL, ["milk"], vector_format=VectorFormat.PACKED_BITS)
+    with pytest.raises(errors.InvalidRequest, match="dimensions: 100 given"):
+        await client.call("encode", MODEL, ["milk"], dimensions=100)
+
+
+async def test_encode_on_a_stream(client: AnyClient) -> None:
+    batches = [["milk", ""], ["bread"] * 257, ["\ud800"], ["train"]]
+    answers = await client.items("encode_stream", MODEL, iter(batches), in_flight=2)
+    by_index = {one.index: one for one in answers}
+    assert sorted(by_index) == [0, 1, 2, 3]
+    milk, empty = by_index[0].result.embeddings
+    assert str(empty.error).startswith("contents[1].text: must hold")
+    alone = await client.call("encode", MODEL, ["milk"])
+    assert milk.vector == pytest.approx(alone.vectors[0], abs=1e-6)
+    assert "257 given, at most 256" in str(by_index[1].error)
+    assert "lone surrogate" in str(by_index[2].error)
+    assert by_index[3].result.dimension == 384
 
 
 async def test_encode_errors_say_what_to_change(client: AnyClient) -> None:

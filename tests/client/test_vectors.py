@@ -66,3 +66,7 @@ def test_it_says_in_plain_words_what_is_there_instead(given: Any, instead: str) 
 
 def test_what_is_past_32_bits_is_for_the_service_to_refuse() -> None:
     assert vector_from(vector_to([1e300], "vector")).tolist() == [float("inf")]
+
+
+def test_no_component_is_an_empty_vector() -> None:
+    assert vector_from(vector_pb2.Vector(floats=vector_pb2.FloatList())).shape == (0,)

@@ -14,8 +14,10 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from searchmesh import Client
+from searchmesh.encoder.v1 import encoder_service_pb2
 from searchmesh.errors import Unauthenticated
 from searchmesh.search.v1 import document_service_pb2
+from searchmesh.type.v1 import vector_pb2
 from tests.client.cli.conftest import Ran
 from tests.mesh import MODEL, free_addresses
 
@@ -29,12 +31,21 @@ Run = Callable[..., Ran]
 
 
 def test_models(on_mesh: Run) -> None:
-    (model,) = on_mesh("models", "--json").json
-    assert (model["name"], model["state"], model["space"]["dimension"]) == (MODEL, "READY", 384)
+    model = next(one for one in on_mesh("models", "--json").json if one["name"] == MODEL)
+    assert (model["state"], model["space"]["dimension"]) == ("READY", 384)
     shown = on_mesh("models")
     assert MODEL in shown.stdout
     assert "default" in shown.stdout
     assert shown.stderr == ""
+
+
+def test_models_tell_the_dimensions_that_may_be_asked_for(run: Run, server: Scripted) -> None:
+    space = vector_pb2.VectorSpace(dimension=768)
+    model = encoder_service_pb2.Model(name="m", vector_space=space, dimensions=[64, 256])
+    server.answer("ListModels", encoder_service_pb2.ListModelsResponse(models=[model]))
+    assert "768 (or 64, 256)" in run("models", "--encoder", server.address).stdout
+    ran = run("models", "--encoder", server.address, "--json")
+    assert ran.json[0]["dimensions"] == [64, 256]
 
 
 def test_status(on_mesh: Run, collection: str) -> None:
@@ -179,7 +190,7 @@ def test_help_tells_the_exit_codes_and_every_command(run: Run) -> None:
     assert ran.exit_code == 0
     words = " ".join(ran.stdout.split())
     assert "3 a service cannot be reached" in words
-    for command in ("up", "status", "models", "collections", "import", "search"):
+    for command in ("up", "status", "models", "collections", "import", "search", "encode"):
         assert f" {command} " in words
         assert run(command, "-h").exit_code == 0
 
