@@ -135,11 +135,14 @@ class Encoder:
         keys = await self._keys(call)
         missing = self._look_up(call, keys)
         if not missing:
+            call.tallies.looked_up(hits=len(keys), misses=0)
             return
         lane, gathering = call.asked.lane, call.gathering
         self._admission.hold_bytes(lane, call.units)
         try:
             self._set_out(call, keys, missing)
+            if self._cache is not None:
+                call.tallies.looked_up(hits=len(keys) - len(missing), misses=len(missing))
             await gathering.wait()
         except BaseException:
             gathering.leave()
@@ -170,7 +173,6 @@ class Encoder:
                 call.gathering.receive(index, known)
             else:
                 missing.append(index)
-        call.tallies.looked_up(hits=len(keys) - len(missing), misses=len(missing))
         return missing
 
     def _set_out(self, call: _Call, keys: Sequence[bytes | None], missing: Sequence[int]) -> None:

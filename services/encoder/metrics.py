@@ -3,7 +3,7 @@
 The share of computed tokens that is padding, and the share of the time in which workers compute:
 
     1 - rate(encoder_tokens_total[1m]) / rate(encoder_padded_tokens_total[1m])
-    sum by (stage, lane) (rate(encoder_worker_busy_seconds_total[1m])) / encoder_workers
+    rate(encoder_worker_busy_seconds_total[1m]) / on (stage, lane) encoder_workers
 """
 
 from __future__ import annotations

@@ -139,7 +139,12 @@ async def test_256_bad_contents_are_256_answers(served: Served) -> None:
             "vector_format",
             "only binary models",
         ),
-        (texts("a", model="big"), StatusCode.NOT_FOUND, None, "there are all-minilm-l6-v2, tiny"),
+        (
+            texts("a", model="big"),
+            StatusCode.NOT_FOUND,
+            None,
+            "all-minilm-l6-v2-int8, tiny",
+        ),
         (
             texts("a", model="all-minilm-l6-v2"),
             StatusCode.UNAVAILABLE,
@@ -234,10 +239,14 @@ async def test_lists_models_by_page(served: Served) -> None:
     second = await served.encoder.ListModels(
         pb.ListModelsRequest(page_size=1, page_token=first.next_page_token)
     )
-    assert [model.name for model in second.models] == ["tiny"]
-    assert second.next_page_token == ""
+    assert [model.name for model in second.models] == ["all-minilm-l6-v2-int8"]
+    last = await served.encoder.ListModels(
+        pb.ListModelsRequest(page_size=1, page_token=second.next_page_token)
+    )
+    assert [model.name for model in last.models] == ["tiny"]
+    assert last.next_page_token == ""
     everything = await served.encoder.ListModels(pb.ListModelsRequest())
-    assert list(everything.models) == [*first.models, *second.models]
+    assert list(everything.models) == [*first.models, *second.models, *last.models]
     error = await refused(served.encoder.ListModels(pb.ListModelsRequest(page_token="made-up")))
     assert "not a token of this list" in violations(error)["page_token"]
 

@@ -234,9 +234,11 @@ class Scheduler:
     def _compute(self, batch: Sequence[AnyItem]) -> None:
         began = time.monotonic()
         for items, outcomes, computed in compute(batch):
+            if computed:
+                # first, so that a scrape that follows an answer has it
+                self._on_batch(computed)
             self._answer(items, outcomes)
             if computed:
-                self._on_batch(computed)
                 now = time.monotonic()
                 self._costs.computed(computed, now - began)
                 began = now
