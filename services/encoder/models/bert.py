@@ -50,18 +50,22 @@ _MASKED = np.float32(-1e9)
 
 
 def build_bert(
-    weights: Mapping[str, np.ndarray], shape: BertShape, precision: Precision
+    weights: Mapping[str, np.ndarray],
+    shape: BertShape,
+    precision: Precision,
+    smoothing: Mapping[str, np.ndarray] | None = None,
 ) -> ModelProto:
     """The graph with mean pooling and L2 normalisation inside.
 
-    weights: by the names of Hugging Face's BertModel, float32.
+    weights: by the names of Hugging Face's BertModel, float32. smoothing: for int8, as
+    `IntegerProducts` takes it, by the names of the LayerNorms whose outputs are smoothed.
     Raises FailedPrecondition (WRONG_WEIGHTS) where they are not those of a BERT, or not finite.
     """
     for name, tensor in weights.items():
         if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
             raise FailedPrecondition("WRONG_WEIGHTS", f"{name} holds a number that is not finite")
     try:
-        return _Bert(weights, shape).build(precision)
+        return _Bert(weights, shape).build(precision, smoothing or {})
     except KeyError as error:
         raise FailedPrecondition(
             "WRONG_WEIGHTS", f"the weights are not those of a BERT: {error.args[0]} is missing"
@@ -81,14 +85,14 @@ class _Bert:
             )
         self._graph = GraphWriter()
 
-    def build(self, precision: Precision) -> ModelProto:
+    def build(self, precision: Precision, smoothing: Mapping[str, np.ndarray]) -> ModelProto:
         graph = self._graph
         length = graph.op("Shape", ["input_ids"], "length", start=1)
         mask = graph.op("Cast", ["attention_mask"], "mask", to=TensorProto.FLOAT)
         bias = self._attention_bias(mask, length)
         hidden = self._embeddings(length)
         products: Products = (
-            IntegerProducts(graph, "input_ids")
+            IntegerProducts(graph, "input_ids", smoothing)
             if precision is Precision.INT8
             else FloatProducts(graph)
         )
@@ -184,7 +188,7 @@ class _Bert:
         return self._graph.op(
             "LayerNormalization",
             [x, scale, shift],
-            f"{name}.normalized",
+            f"{name}.LayerNorm",
             axis=-1,
             epsilon=self._epsilon,
         )

@@ -94,6 +94,8 @@ class ModelCard:
     dimensions: tuple[int, ...] = ()
     """Shorter lengths that a vector may be cut to, rising: those that the model was trained for
     (Matryoshka, arXiv:2205.13147)."""
+    smoothing: Source | None = None
+    """For int8: what `models.smoothing` reads."""
     golden: Path | None = None
     """Texts and their vectors, which the loaded model is compared with; see `models.quality`."""
 
@@ -133,10 +135,13 @@ def read_card(path: Path) -> ModelCard:
         weights=_source(top.table("weights")),
         tokenizer=_source(top.table("tokenizer")),
         dimensions=top.rising("dimensions", dimension - 1) if top.has("dimensions") else (),
+        smoothing=_source(top.table("smoothing")) if top.has("smoothing") else None,
         golden=path.parent / top.text("golden") if top.has("golden") else None,
     )
     if card.modality is not Modality.TEXT:
         raise top.fault("modality", f"{card.modality.value} models cannot be loaded yet")
+    if card.smoothing and card.precision is not Precision.INT8:
+        raise top.fault("smoothing", "is for int8 only")
     bert.end()
     top.end()
     return card

@@ -40,5 +40,7 @@ def fingerprint(card: ModelCard) -> str:
         "preprocessing": PREPROCESSING_VERSION,
         "graph": GRAPH_VERSION,
     }
+    if card.smoothing:
+        parts["smoothing"] = card.smoothing.sha256
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:_CHARACTERS]

@@ -2,18 +2,24 @@
 
 The int8 product of activations x (rows, inputs) and a kernel w (inputs, outputs) is defined as
 
-    scale of a row      s = max(max |x| / 127, 1e-30), over the row
-    integers of a row   q = x / s, rounded half to even: -127 to 127, and 0 for a row of zeros
-    scale of a column   c = max(max |w| / 127, 1e-30), over the column
-    integers of a kernel  likewise, w / c
-    product             float(sum of q times the kernel's integers) * c * s, in that order
+    scale of a row     s = max |x| / 127, over the row
+    its integers       q = x / s, rounded half to even and no further than 127 from 0
+    scale of a column  c = max |w| / 127, over the column, but at least 1e-30
+    its integers       p = w / c, likewise
+    product            float(sum of q * p) * c * s, in that order
 
-with every scale and every step outside the sum in float32. A row's product therefore depends on
+with every scale and every step outside the sum in float32. The product of a row of zeros is 0: its
+scale is, and what stands for its integers does not matter. Where some components are much larger
+than the rest in every row, they leave few integers to the others. Such activations are first
+smoothed: each component is multiplied by a power of two and the kernel's row divided by it, which
+changes neither's digits nor their product, see `smoothing`.
+
+A row's product therefore depends on
 that row alone, never on the rows beside it: a scale for all rows of a batch, as ONNX Runtime's own
 dynamic quantisation has it, makes a text's vector depend on the texts it is computed with.
 
 Source: Jacob et al. 2018, section 2, for integer products; Dettmers et al. 2022, section 2.1, for a
-scale for each row and each column.
+scale for each row and each column; Xiao et al. 2023, SmoothQuant, for the smoothing.
 """
 
 from __future__ import annotations
@@ -62,9 +68,15 @@ class FloatProducts:
 class IntegerProducts:
     """In int8, as this module defines it; operands are bytes with a zero point, see `operands`."""
 
-    def __init__(self, graph: GraphWriter, tokens: str) -> None:
-        """tokens: a value of shape (batch, sequence), which all products have in common."""
+    def __init__(
+        self, graph: GraphWriter, tokens: str, smoothing: Mapping[str, np.ndarray]
+    ) -> None:
+        """tokens: a value of shape (batch, sequence), which all products have in common.
+
+        smoothing: by the name of an input of products, the powers of two of its components.
+        """
         self._graph = graph
+        self._smoothing = smoothing
         shape = graph.op("Shape", [tokens], "tokens_shape")
         rows = graph.op("Concat", [shape, graph.integers(1)], "rows_shape", axis=0)
         fill = helper.make_tensor("fill", TensorProto.UINT8, [1], [ZERO_POINT])
@@ -73,6 +85,10 @@ class IntegerProducts:
     def multiply(self, x: str, kernels: Mapping[str, np.ndarray]) -> Sequence[str]:
         """See `Products`; the input becomes integers once for all kernels."""
         graph = self._graph
+        if x in self._smoothing:
+            factors = self._smoothing[x]
+            kernels = {name: kernel / factors[:, None] for name, kernel in kernels.items()}
+            x = graph.op("Mul", [x, graph.constant(f"{x}.factors", factors)], f"{x}.smooth")
         scale = self._row_scale(x)
         # a block is a whole row; blocked, because a scale by axis takes longer
         inputs = next(iter(kernels.values())).shape[0]
@@ -92,9 +108,7 @@ class IntegerProducts:
         graph = self._graph
         magnitude = graph.op("Abs", [x], f"{x}.magnitude")
         largest = graph.op("ReduceMax", [magnitude, graph.integers(-1)], f"{x}.largest")
-        scale = graph.op("Div", [largest, graph.constant("largest", _LARGEST)], f"{x}.exact_scale")
-        smallest = graph.constant("smallest_scale", _SMALLEST_SCALE)
-        return graph.op("Max", [scale, smallest], f"{x}.scale")
+        return graph.op("Div", [largest, graph.constant("largest", _LARGEST)], f"{x}.scale")
 
     def _integer_product(self, row: str, name: str, kernel: np.ndarray) -> str:
         scale = column_scale(kernel)

@@ -27,6 +27,7 @@ from searchmesh_common.errors import FailedPrecondition, Unavailable
 from searchmesh_common.logs import fields
 from searchmesh_encoder.models.bert import build_bert
 from searchmesh_encoder.models.fingerprint import fingerprint
+from searchmesh_encoder.models.smoothing import read_smoothing
 from searchmesh_encoder.models.sources import fetch
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ class ModelStore:
     def built(self, card: ModelCard, progress: Progress) -> BuiltModel:
         """The model's files, built now unless they are there; blocks, for seconds to minutes.
 
-        progress: told of the bytes of a download. Raises what `fetch` and `build_bert` raise, and
-        Unavailable where the folder cannot be written, as when the disk is full.
+        progress: told of the bytes of a download. Raises what `fetch`, `read_smoothing` and
+        `build_bert` raise, and Unavailable where the folder cannot be written, as when the disk is
+        full.
         """
         name = fingerprint(card)
         folder = self._folder / name
@@ -90,7 +92,8 @@ class ModelStore:
         downloads = self._folder / "downloads"
         tokenizer = fetch(card.tokenizer, downloads, progress)
         weights = fetch(card.weights, downloads, progress)
-        graph = _graph(card, weights)
+        smoothing = fetch(card.smoothing, downloads, progress) if card.smoothing else None
+        graph = _graph(card, weights, smoothing)
         model.graph.parent.mkdir(parents=True, exist_ok=True)
         _write(model.tokenizer, tokenizer.read_bytes())
         _write(model.graph, graph)
@@ -100,14 +103,16 @@ class ModelStore:
         _log.info("model built", extra=fields(model=card.name, folder=folder, seconds=seconds))
 
 
-def _graph(card: ModelCard, weights: Path) -> bytes:
+def _graph(card: ModelCard, weights: Path, smoothing: Path | None) -> bytes:
     try:
         tensors = load_file(weights)
     except SafetensorError as error:
         raise FailedPrecondition(
             "WRONG_WEIGHTS", f"{weights} is not a safetensors file: {error}"
         ) from error
-    graph: bytes = build_bert(tensors, card.bert, card.precision).SerializeToString()
+    factors = read_smoothing(smoothing, card.dimension) if smoothing else {}
+    model = build_bert(tensors, card.bert, card.precision, factors)
+    graph: bytes = model.SerializeToString()
     return graph
 
 

@@ -27,8 +27,6 @@ from tests.encoder.conftest import ignore_progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-GOLDEN = OWN_CARDS.with_name("golden")
-
 
 def vectors_of(model: TextModel, texts: Sequence[str]) -> np.ndarray:
     """(texts, dimension) float32, each text computed alone."""
@@ -43,7 +41,7 @@ def vectors_of(model: TextModel, texts: Sequence[str]) -> np.ndarray:
 
 def main(name: str) -> None:
     """name: of an fp32 model of ours, and of its golden file."""
-    path = GOLDEN / f"{name}.json"
+    path = OWN_CARDS / f"{name}.golden.json"
     texts = Golden.read(path).texts
     card = dataclasses.replace(read_catalogue()[name], golden=None)
     with tempfile.TemporaryDirectory() as folder:

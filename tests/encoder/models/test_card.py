@@ -61,6 +61,7 @@ def test_reads_every_kind_of_source(tmp_path: Path, given: dict[str, str], sourc
         ({"metric": "angle"}, "metric: 'angle' given, must be one of cosine"),
         ({"modality": "image"}, "modality: image models cannot be loaded yet"),
         ({"precision": "int4"}, "precision: 'int4' given, must be one of fp32, int8"),
+        ({"smoothing": {"path": "x", "sha256": DIGEST}}, "smoothing: is for int8 only"),
         ({"golden": 3}, "golden: 3 given, must be a text"),
         ({"description": 3}, "description: 3 given, must be a text"),
         ({"bert": {"heads": 2}}, "bert.layer_norm_epsilon: required"),

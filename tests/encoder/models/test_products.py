@@ -54,7 +54,7 @@ def test_halves_go_to_the_even_integer(multiply: OnnxModel, halves: float) -> No
     assert np.array_equal(run(multiply, x), product(x, kernel()))
 
 
-@pytest.mark.parametrize("value", [0.0, -0.0, 1e-38, 1e-30, 1e30, -1e30])
+@pytest.mark.parametrize("value", [0.0, -0.0, 1e-38, 1e-35, 1e30, -1e30])
 def test_rows_of_one_value(multiply: OnnxModel, value: float) -> None:
     x = np.full((2, 4, INPUTS), value, np.float32)
     found = run(multiply, x)
@@ -68,3 +68,17 @@ def test_a_row_is_the_same_in_any_company(multiply: OnnxModel) -> None:
     x[1:] *= 1000
     assert np.array_equal(run(multiply, x)[0], whole[0])
     assert np.array_equal(run(multiply, x[:1, :1])[0, 0], whole[0, 0])
+
+
+def test_smoothing_is_part_of_the_definition() -> None:
+    random = np.random.default_rng(0)
+    factors = np.exp2(random.integers(-8, 9, INPUTS)).astype(np.float32)
+    x = (random.normal(size=(3, 4, INPUTS)) / factors).astype(np.float32)
+    weights = (random.normal(size=(INPUTS, OUTPUTS)) * factors[:, None]).astype(np.float32)
+    graph = product_graph(weights, factors).SerializeToString()
+    found = run(OnnxModel(in_form(graph, EXACT[0])), x)
+    assert np.array_equal(found, product(x, weights, factors))
+    # the large components leave the small ones their digits
+    exact = x.astype(np.float64) @ weights
+    rough = product(x, weights)
+    assert np.abs(found - exact).mean() < np.abs(rough - exact).mean() / 4

@@ -1,0 +1,164 @@
+"""Tokens that the graphs compute for each CPU-second, fp32 and int8, at the scheduler's shapes.
+
+    python benchmarks/graphs.py [--runs N] [--products]
+
+One thread, no padding, no tokenisation: ONNX Runtime as the encoder calls it. The models take turns
+within each run, so that what else the machine does meets both alike; figures are medians.
+`--products` compares single products in every way that ONNX Runtime has to compute them instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from onnx import TensorProto
+
+from searchmesh_encoder.models.catalogue import read_catalogue
+from searchmesh_encoder.models.graph import ONNX_RUNTIME, GraphWriter
+from searchmesh_encoder.models.operands import OperandForm, in_form, integer_product, load_exact
+from searchmesh_encoder.models.store import ModelStore
+from searchmesh_encoder.onnx_backend import OnnxModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MODEL = "all-minilm-l6-v2"
+SHAPES = ((1, 256), (2, 128), (4, 64), (8, 32), (16, 16), (21, 12), (1, 8), (1, 16))
+"""Texts of a batch and tokens of each: about 256 tokens together, and single queries."""
+
+PRODUCTS = ((256, 384, 384), (256, 384, 1536), (256, 1536, 384), (8, 384, 1536))
+"""Rows, inputs and outputs."""
+
+_LEAST_SECONDS = 0.02
+"""Of CPU, for one measurement: short runs are repeated until they take as long."""
+
+
+def main() -> None:
+    """Print the table."""
+    arguments = _arguments()
+    if arguments.products:
+        for shape in PRODUCTS:
+            seconds = measure(_products(*shape), arguments.runs)
+            figures = (f"{name} {taken * 1e6:6.0f}" for name, taken in seconds.items())
+            print(f"{'x'.join(map(str, shape)):>14}  microseconds  {'  '.join(figures)}")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        fp32, int8 = _graphs(Path(folder))
+        print("   shape   fp32   int8  ratio   (tokens per CPU-second)")
+        for texts, tokens in SHAPES:
+            inputs = _tokens(texts, tokens)
+            runs = {"fp32": partial(fp32.run, inputs), "int8": partial(int8.run, inputs)}
+            rate = {
+                name: texts * tokens / seconds
+                for name, seconds in measure(runs, arguments.runs).items()
+            }
+            ratio = rate["int8"] / rate["fp32"]
+            print(f"{texts:4}x{tokens:<4}{rate['fp32']:6.0f} {rate['int8']:6.0f}  {ratio:5.2f}")
+
+
+def measure(calls: Mapping[str, Callable[[], object]], runs: int) -> Mapping[str, float]:
+    """Median CPU-seconds of each call, taken in turns."""
+    repeats = {name: _repeats(call) for name, call in calls.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(runs):
+        for name, call in calls.items():
+            seconds[name].append(_cpu_seconds(call, repeats[name]))
+    return {name: statistics.median(taken) for name, taken in seconds.items()}
+
+
+def _repeats(call: Callable[[], object]) -> int:
+    call()
+    return 1 + int(_LEAST_SECONDS / max(_cpu_seconds(call, 3), 1e-6))
+
+
+def _cpu_seconds(call: Callable[[], object], repeats: int) -> float:
+    started = time.process_time()
+    for _ in itertools.repeat(None, repeats):
+        call()
+    return (time.process_time() - started) / repeats
+
+
+def _graphs(folder: Path) -> tuple[OnnxModel, OnnxModel]:
+    store, cards = ModelStore(folder), read_catalogue()
+    fp32, int8 = (
+        store.built(cards[name], lambda _done, _total: None).graph
+        for name in (MODEL, f"{MODEL}-int8")
+    )
+    return OnnxModel(fp32), load_exact(int8)
+
+
+def _tokens(texts: int, tokens: int) -> Mapping[str, np.ndarray]:
+    ids = np.random.default_rng(0).integers(1000, 30_000, (texts, tokens))
+    ids[:, 0], ids[:, -1] = 101, 102
+    return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+
+
+def _products(rows: int, inputs: int, outputs: int) -> Mapping[str, Callable[[], object]]:
+    """Ways to multiply; those in eight bits get their integers made, but for MatMulNBits."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(rows, inputs)).astype(np.float32)
+    integers = random.integers(1, 256, (rows, inputs), dtype=np.uint8)
+    kernel = random.integers(-127, 128, (inputs, outputs), dtype=np.int8)
+    graph = GraphWriter()
+    scale = random.uniform(size=outputs).astype(np.float32)
+    sums = integer_product(graph, "x", "kernel", kernel, scale)
+    signed = _graph(graph, TensorProto.UINT8, inputs, sums)
+    unsigned = in_form(signed, OperandForm.UNSIGNED)
+    calls: dict[str, tuple[bytes, np.ndarray]] = {
+        "fp32": (_float_product(kernel), x),
+        "u8s8": (signed, integers),
+        "u8u8": (unsigned, integers),
+        "MatMulNBits/32": (_blocked_product(kernel, 32), x),
+        "MatMulNBits/128": (_blocked_product(kernel, 128), x),
+    }
+    return {name: _caller(content, given) for name, (content, given) in calls.items()}
+
+
+def _caller(graph: bytes, x: np.ndarray) -> Callable[[], object]:
+    return partial(OnnxModel(graph).run, {"x": x})
+
+
+def _float_product(kernel: np.ndarray) -> bytes:
+    graph = GraphWriter()
+    product = graph.op("MatMul", ["x", graph.constant("w", kernel.astype(np.float32))], "product")
+    return _graph(graph, TensorProto.FLOAT, kernel.shape[0], product)
+
+
+def _blocked_product(kernel: np.ndarray, block: int) -> bytes:
+    """8-bit weights with a scale for each block; it makes integers of a row's blocks itself."""
+    inputs, outputs = kernel.shape
+    graph, blocks = GraphWriter(), inputs // block
+    bytes_ = (kernel.T.astype(np.int16) + 128).astype(np.uint8).reshape(outputs, blocks, block)
+    operands = [
+        "x",
+        graph.constant("w", bytes_),
+        graph.constant("scales", np.ones((outputs, blocks), np.float32)),
+    ]
+    attributes = {"K": inputs, "N": outputs, "bits": 8, "block_size": block, "accuracy_level": 4}
+    product = graph.op("MatMulNBits", operands, "product", domain=ONNX_RUNTIME, **attributes)
+    return _graph(graph, TensorProto.FLOAT, inputs, product)
+
+
+def _graph(graph: GraphWriter, element: int, inputs: int, output: str) -> bytes:
+    model = graph.model("product", [("x", element, ("rows", inputs))], (output, ("rows", "n")))
+    serialized: bytes = model.SerializeToString()
+    return serialized
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=15, help="measurements of each figure")
+    parser.add_argument("--products", action="store_true", help="compare single products instead")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
