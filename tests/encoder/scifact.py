@@ -32,12 +32,14 @@ _DEPTH = 10
 _BATCH = 4
 
 
-def ndcg(model: TextModel) -> float:
-    """The mean nDCG@10 over the test queries."""
-    documents = {
-        line["_id"]: f"{line['title']} {line['text']}".strip() for line in _lines("corpus.jsonl")
-    }
+def ndcg(model: TextModel, most_documents: int | None = None) -> float:
+    """The mean nDCG@10 over the test queries.
+
+    most_documents: search only so many, all relevant ones and the first others. That is easier: the
+    figure only compares with others of the same slice.
+    """
     relevant = _relevant()
+    documents = _documents(relevant, most_documents)
     queries = {
         line["_id"]: line["text"] for line in _lines("queries.jsonl") if line["_id"] in relevant
     }
@@ -81,6 +83,15 @@ def _ndcg(found: Sequence[int], possible: Sequence[int]) -> float:
 
 def _dcg(gains: Sequence[int]) -> float:
     return float(sum(gain / np.log2(rank + 2) for rank, gain in enumerate(gains)))
+
+
+def _documents(relevant: Mapping[str, Mapping[str, int]], most: int | None) -> Mapping[str, str]:
+    documents = {
+        line["_id"]: f"{line['title']} {line['text']}".strip() for line in _lines("corpus.jsonl")
+    }
+    wanted = {document for documents in relevant.values() for document in documents}
+    ids = sorted(documents, key=lambda one: one not in wanted)[:most]
+    return {one: documents[one] for one in ids}
 
 
 def _relevant() -> Mapping[str, Mapping[str, int]]:
