@@ -178,9 +178,9 @@ class Encoder:
     def _set_out(self, call: _Call, keys: Sequence[bytes | None], missing: Sequence[int]) -> None:
         """Let each missing content wait for its equal, or set out, if there is room and time."""
         asked, in_flight = call.asked, self._in_flight
-        tokens = self._admit(call, [index for index in missing if keys[index] not in in_flight])
+        tokens = self._admit(call, keys, missing)
         new: list[Computation] = []
-        for index in missing:
+        for index, likely in zip(missing, tokens, strict=True):
             one = in_flight.find(keys[index], asked.lane, call.caller)
             if one is None:
                 one = Computation(
@@ -192,33 +192,38 @@ class Encoder:
                     caller=call.caller,
                     key=keys[index],
                 )
-                one.held_tokens = tokens.get(index, 0)
+                one.held_tokens = likely
                 new.append(one)
                 in_flight.add(one)
             one.join(call.gathering, index, call.deadline)
         call.tallies.joined(len(missing) - len(new))
         in_flight.begin(call.model, new)
 
-    def _admit(self, call: _Call, places: Sequence[int]) -> dict[int, int]:
-        """The likely tokens of the contents at these places. Raises Overloaded."""
-        model, asked = call.model, call.asked
+    def _admit(
+        self, call: _Call, keys: Sequence[bytes | None], missing: Sequence[int]
+    ) -> Sequence[int]:
+        """The likely tokens of each missing content, 0 for one that is on its way already.
+
+        Raises Overloaded.
+        """
+        model, asked, admission = call.model, call.asked, self._admission
         whole = asked.options.segmentation is Segmentation.WHOLE
         most = model.card.window if whole else math.inf
-        sizes = {index: len(asked.contents[index].data) for index in places}
-        tokens = {
-            index: self._admission.likely_tokens(model.name, size, most)
-            for index, size in sizes.items()
-        }
-        if tokens:
-            estimate = Estimate(
-                model.name,
-                asked.lane,
-                call.caller,
-                units=sum(sizes.values()),
-                tokens=sum(tokens.values()),
-                longest=min(max(tokens.values()), model.card.window),
+        tokens = []
+        units = 0
+        for index in missing:
+            if keys[index] in self._in_flight:
+                tokens.append(0)
+                continue
+            size = len(asked.contents[index].data)
+            tokens.append(admission.likely_tokens(model.name, size, most))
+            units += size
+        if units:
+            longest = min(max(tokens), model.card.window)
+            admission.check(
+                Estimate(model.name, asked.lane, call.caller, units, sum(tokens), longest),
+                call.deadline,
             )
-            self._admission.check(estimate, call.deadline)
         return tokens
 
 

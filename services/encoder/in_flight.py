@@ -88,7 +88,7 @@ class InFlight:
     def begin(self, model: TextModel, computations: Sequence[Computation]) -> None:
         """Let computations of one call set out."""
         reader = _Reader(model)
-        if sum(len(one.content.data) for one in computations) > _INLINE_UNITS:
+        if sum([len(one.content.data) for one in computations]) > _INLINE_UNITS:
             for one in computations:
                 self._admission.hold(one.lane, one.caller, one.held_tokens)
                 one.read(reader)
@@ -106,7 +106,7 @@ class InFlight:
         self._release(computation)
         units = max(1, len(computation.content.data))
         self._costs.read(computation.model.name, units, prepared.tokens)
-        computation.held_bytes = sum(part.payload.nbytes for part in prepared.parts)
+        computation.held_bytes = sum([part.payload.nbytes for part in prepared.parts])
         self._admission.hold_bytes(computation.entered_lane, computation.held_bytes)
 
     def compute(self, items: Sequence[AnyItem]) -> None:

@@ -24,6 +24,9 @@ class Lane(enum.Enum):
     QUERY = "query"
     BULK = "bulk"
 
+    # the enumeration's own hashes the name anew each time, and lanes are keys for every query
+    __hash__ = object.__hash__
+
 
 class Runner(Protocol[_Payload_contra, _Result_co]):
     """What computes a batch; items of one runner may share a batch."""
