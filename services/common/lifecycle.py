@@ -11,12 +11,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import importlib
 import logging
 import os
 import signal
 import sys
 from typing import TYPE_CHECKING, TypeVar
+
+import uvloop
 
 from searchmesh_common import logs
 from searchmesh_common.errors import ServiceError
@@ -67,22 +68,12 @@ def run(
     for name in unknown_variables(settings_type, prefix, os.environ):
         _log.warning("unknown setting", extra=fields(variable=name))
     try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(build_server(settings)))
     except (StartError, ServiceError, OSError) as error:
         _log.critical("cannot run", extra=fields(reason=str(error)))
         return _EXIT_START
     return 0
-
-
-def new_event_loop() -> asyncio.AbstractEventLoop:
-    """uvloop's where it is installed, which takes less CPU a call; asyncio's own elsewhere."""
-    try:
-        uvloop = importlib.import_module("uvloop")
-    except ModuleNotFoundError:
-        return asyncio.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop
 
 
 async def serve(building: AbstractAsyncContextManager[Server]) -> None:
