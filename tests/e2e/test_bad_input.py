@@ -290,15 +290,6 @@ def test_what_is_not_there_is_named(
         ("SearchService.Search", {"collection": "bad", "text": "x", "mode": "MODE_HYBRID"}, "mode"),
         ("SearchService.Recommend", {"collection": "bad", "liked": [{"document_id": "a"}]}, "Reco"),
         ("DocumentService.DeleteDocuments", {"collection": "bad", "filter": "a = 1"}, "filter"),
-        (
-            "EncoderService.Encode",
-            {
-                "model": MODEL,
-                "contents": [_text("x")],
-                "segmentation": "SEGMENTATION_SEGMENTS",
-            },
-            "segmentation",
-        ),
         ("EncoderService.LoadModel", {"name": MODEL}, "LoadModel"),
     ],
 )
