@@ -50,6 +50,7 @@ __all__ = [
     "Unreachable",
     "Unsupported",
     "of_call",
+    "too_late",
 ]
 
 # what grpc.aio makes of the status of a stream that ends while it is written to:
@@ -91,11 +92,16 @@ def of_call(error: grpc.RpcError, *, service: str, address: str, timeout: float)
         )
     translated = status.from_rpc_error(error)
     if isinstance(translated, DeadlineExceeded) and not _answered(trailers):
-        return DeadlineExceeded(
-            f"the {service} service at {address} did not answer within {timeout:g} s;"
-            " give the call a longer timeout"
-        )
+        return too_late(service, address, timeout)
     return translated
+
+
+def too_late(service: str, address: str, timeout: float) -> DeadlineExceeded:
+    """A call whose time is over."""
+    return DeadlineExceeded(
+        f"the {service} service at {address} did not answer within {timeout:g} s;"
+        " give the call a longer timeout"
+    )
 
 
 def _answered(trailers: Sequence[tuple[str, str | bytes]]) -> bool:

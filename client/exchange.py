@@ -114,12 +114,11 @@ class Exchange:
 
     def broke(self, error: grpc.RpcError) -> float:
         """Seconds to wait before the stream is opened again; raises the error where it is not."""
-        ours = errors.of_call(
-            error,
-            service=self.stream.rpc.service,
-            address=self.connection.address(self.stream.rpc.service),
-            timeout=self.stream.timeout or 0.0,
-        )
+        service, timeout = self.stream.rpc.service, self.stream.timeout or 0.0
+        address = self.connection.address(service)
+        ours = errors.of_call(error, service=service, address=address, timeout=timeout)
+        if isinstance(ours, errors.Unreachable) and self._left() == 0:
+            ours = errors.too_late(service, address, timeout)
         self._broken += 1
         pause = self._pause_after(ours, self._broken)
         if pause is None:
