@@ -17,7 +17,7 @@ export SEARCHMESH_HOME ?= $(CURDIR)/.searchmesh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run demo test test-fast test-quality check fix protos protos-check docs lock clean \
-	validate-deploy images try-images bench-scifact bench-start
+	validate-deploy images try-images bench-scifact bench-start bench-encoder lock-bench
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -72,6 +72,21 @@ bench-scifact: $(VENV)/.dev ## Import SciFact, run its test queries and judge th
 
 bench-start: $(VENV)/.dev ## Measure how long the services take to serve, and their memory
 	$(BIN)/python benchmarks/start.py
+
+# options for bench-encoder: BENCH_ARGS='--quick', or '--only a,b --rounds 5'
+BENCH_ARGS ?=
+PEERS := benchmarks/encoder/peers/requirements
+
+bench-encoder: $(VENV)/.dev ## Measure the encoder beside its ceiling and other servers; needs h2load
+	@PYTHONPATH=benchmarks:examples $(BIN)/python -m encoder $(BENCH_ARGS)
+
+# all run the same ONNX Runtime
+lock-bench: $(VENV)/.dev ## Pin what the servers beside the encoder run on, with hashes
+	@mkdir -p build/bench
+	@grep -E '^(onnxruntime|tokenizers)==' requirements/encoder.txt | tr -d '\\' > build/bench/constraints.txt
+	@for peer in $(basename $(notdir $(wildcard $(PEERS)/*.in))); do \
+		$(subst make lock,make lock-bench,$(COMPILE)) --upgrade -c build/bench/constraints.txt \
+			$(PEERS)/$$peer.in -o $(PEERS)/$$peer.txt || exit 1; done
 
 lock: $(VENV)/.dev ## Pin the newest admitted versions of everything, with hashes
 	$(COMPILE) --upgrade pyproject.toml --all-extras --group dev -o requirements/dev.txt

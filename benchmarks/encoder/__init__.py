@@ -1,0 +1,1 @@
+"""`make bench-encoder`: the encoder beside its ceiling and beside other servers of its model."""

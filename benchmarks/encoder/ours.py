@@ -1,0 +1,117 @@
+"""The encoder as a user starts it, on free ports."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from encoder.processes import ServerProcess
+from encoder.target import Target
+from encoder.wires import encode_request, grpc_vectors, grpc_wire
+from searchmesh.encoder.v1 import encoder_service_pb2_grpc as pb_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+
+    from encoder.model import ModelFiles
+    from encoder.wires import Wire
+
+WITHOUT_REPEATS = {"ENCODER_CACHE_BYTES": "0", "ENCODER_COALESCE": "false"}
+"""Every content is computed, also one that was seen before."""
+
+_SERVICE = "searchmesh.encoder.v1.EncoderService"
+_METRIC = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """An encoder that serves."""
+
+    target: Target
+    model: str
+    address: str
+    health_address: str
+    metrics_url: str
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """(texts, dimension) float32."""
+        with grpc.insecure_channel(self.address) as channel:
+            stub = pb_grpc.EncoderServiceStub(channel)
+            return grpc_vectors(stub.Encode(encode_request(texts, self.model), timeout=60))
+
+    def called_by(self, wire: Wire) -> Target:
+        """The same server, called in another way."""
+        return replace(self.target, wire=wire)
+
+    def count(self, name: str, **labels: str) -> float:
+        """The sum of a metric over all its series that have these labels."""
+        with urllib.request.urlopen(self.metrics_url, timeout=10) as answer:
+            text = answer.read().decode()
+        return sum(
+            float(value)
+            for found, given, value in _METRIC.findall(text)
+            if found == name and labels.items() <= dict(_LABEL.findall(given)).items()
+        )
+
+    def is_serving(self) -> bool:
+        """Whether the default model is warm."""
+        with grpc.insecure_channel(self.health_address) as channel:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            request = health_pb2.HealthCheckRequest(service=_SERVICE)
+            try:
+                answer = stub.Check(request, timeout=2)
+            except grpc.RpcError:
+                return False
+            return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+@contextmanager
+def encoder(
+    name: str, model: ModelFiles, home: Path, log: Path, settings: Mapping[str, str]
+) -> Iterator[Encoder]:
+    """Started and warm when the block begins, drained when it ends. Raises ServerError."""
+    environ = {
+        "SEARCHMESH_HOME": str(home),
+        "ENCODER_DEFAULT_MODEL": model.name,
+        "ENCODER_LISTEN": "127.0.0.1:0",
+        "ENCODER_METRICS_LISTEN": "127.0.0.1:0",
+        "ENCODER_HEALTH_LISTEN": "127.0.0.1:0",
+        "ENCODER_LOG_FORMAT": "json",
+        "ENCODER_DRAIN_SECONDS": "0",
+        **settings,
+    }
+    command = [sys.executable, "-m", "searchmesh_encoder"]
+    with ServerProcess(name, command, environ, log) as process:
+        process.wait_until(lambda: _ports(log) is not None)
+        ports = _ports(log)
+        assert ports
+        found = Encoder(
+            Target(name, process, f"http://127.0.0.1:{ports['grpc']}", grpc_wire(model.name)),
+            model.name,
+            address=f"127.0.0.1:{ports['grpc']}",
+            health_address=f"127.0.0.1:{ports['health']}",
+            metrics_url=f"http://127.0.0.1:{ports['metrics']}/metrics",
+        )
+        process.wait_until(found.is_serving)
+        yield found
+
+
+def _ports(log: Path) -> dict[str, int] | None:
+    """As the encoder's log tells them; None while it does not."""
+    for line in log.read_text().splitlines():
+        if '"listening"' in line:
+            told: dict[str, int] = json.loads(line)
+            return told
+    return None

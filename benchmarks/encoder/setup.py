@@ -1,0 +1,97 @@
+"""Every contender, started; and checked to compute the same vectors."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from encoder.bench import ECHO, OURS, Bench
+from encoder.ceiling import Ceiling
+from encoder.ours import WITHOUT_REPEATS, encoder
+from encoder.peer import PEERS_BY_NAME
+from encoder.processes import ServerProcess
+from encoder.sweep import Peers
+from encoder.target import Target
+from encoder.texts import Texts
+from encoder.wires import grpc_wire
+from searchmesh_encoder.cpus import available_cpus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from encoder.model import ModelFiles
+    from encoder.ours import Encoder
+
+ALIKE = 0.9999
+"""Least cosine of a peer's vector and ours: one model file, run in other batches and versions."""
+
+_ECHO_PROGRAM = Path(__file__).parents[1] / "echo.py"
+
+
+@contextmanager
+def contenders(
+    model: ModelFiles, folder: Path, peers: Sequence[str], seconds: float
+) -> Iterator[Bench]:
+    """All servers but the peers', which start when they are first measured.
+
+    folder: holds `home`, where the model is built, and all state.
+    """
+    cpus = available_cpus()
+    texts = Texts(model.tokenizer)
+    home = folder / "home"
+    with (
+        Ceiling(model, cpus) as ceiling,
+        encoder(OURS, model, home, folder / "ours.log", WITHOUT_REPEATS) as ours,
+        encoder("ours, cache on", model, home, folder / "cached.log", {}) as cached,
+        _echo(model, folder / "echo.log") as echo,
+        Peers(
+            {name: PEERS_BY_NAME[name] for name in peers},
+            model,
+            folder,
+            cpus,
+            check=_same_vectors(ours, [*texts.queries(3), *texts.passages(2)]),
+        ) as running,
+    ):
+        yield Bench(
+            model=model,
+            texts=texts,
+            ceiling=ceiling,
+            ours=ours,
+            cached=cached,
+            echo=echo,
+            peers=running,
+            cpus=cpus,
+            seconds=seconds,
+        )
+
+
+@contextmanager
+def _echo(model: ModelFiles, log: Path) -> Iterator[Target]:
+    """A method of ours that does no work, on the encoder's own stack."""
+    command = [sys.executable, str(_ECHO_PROGRAM), "--serve", "ours"]
+    with ServerProcess(ECHO, command, {}, log) as process:
+        process.wait_until(lambda: _port(log) is not None)
+        yield Target(ECHO, process, f"http://127.0.0.1:{_port(log)}", grpc_wire(model.name))
+
+
+def _port(log: Path) -> str | None:
+    """The line of its output that is a number alone."""
+    return next((line for line in log.read_text().splitlines() if line.isdecimal()), None)
+
+
+def _same_vectors(ours: Encoder, texts: Sequence[str]) -> Callable[[Target], None]:
+    """A check that a server computes what our encoder computes."""
+    expected = ours.encode(texts)
+
+    def check(target: Target) -> None:
+        found = target.encode(texts)
+        norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
+        least = float(((expected * found).sum(axis=1) / norms).min())
+        if least < ALIKE:
+            raise target.process.error(f"computes other vectors than ours: cosine {least:.5f}")
+
+    return check

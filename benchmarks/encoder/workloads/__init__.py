@@ -1,0 +1,1 @@
+"""What callers do, one kind a file, and the goals for it."""

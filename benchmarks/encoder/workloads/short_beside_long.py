@@ -1,0 +1,78 @@
+"""(c), its latency: short texts beside long ones, in one lane."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from encoder import h2load
+from encoder.h2load import Arrivals, Load
+from encoder.results import at_most
+from encoder.workloads.measuring import alone, served
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from encoder.bench import Bench
+    from encoder.results import Goal, Results, Sample
+
+ALONE = "short alone"
+BESIDE = "short beside long"
+LONG = "one long, bare"
+
+_LOAD = 0.25
+"""Of the machine, by the short texts; as much again by the long ones."""
+
+
+class ShortBesideLong:
+    """Short texts that arrive at random, and later long ones with them."""
+
+    key = "c-latency"
+    title = (
+        "(c) short texts at a quarter of the machine, alone and beside as much load of 256 tokens"
+    )
+    rotates = True
+    contenders = (LONG, ALONE, BESIDE)
+
+    def __init__(self, bench: Bench, short: Sequence[str], long: Sequence[str]) -> None:
+        self._bench = bench
+        self._short = short
+        self._long = long
+        self._random = np.random.default_rng(0)
+
+    def measure(self, contender: str) -> Sample:
+        if contender == LONG:
+            return alone(self._bench, self._long, self._bench.seconds / 2)
+        short_rate = _LOAD * self._bench.query_rate([[text] for text in self._short])
+        arrivals = self._arrivals(self._short, short_rate)
+        if contender == BESIDE:
+            by_itself = self._bench.ceiling.measure_alone(self._long, 0.5)
+            long_rate = _LOAD * by_itself["texts_per_second"] * self._bench.cpus
+            arrivals += self._arrivals(self._long, long_rate)
+
+        def run() -> Load:
+            loads = h2load.open_loop(self._bench.ours.target, arrivals)
+            return Load.together(loads[: len(self._short)])
+
+        return served(self._bench.ours.target, 1, run)
+
+    def goals(self, results: Results) -> list[Goal]:
+        medians = results.medians(self.key)
+        bound = medians[ALONE]["p99_ms"] + medians[LONG]["p50_ms"]
+        return [
+            at_most(
+                self.key,
+                "p99 of short texts, ms ≤ without long ones + one longest run",
+                medians[BESIDE]["p99_ms"],
+                bound,
+            )
+        ]
+
+    def _arrivals(self, texts: Sequence[str], rate: float) -> list[Arrivals]:
+        wire = self._bench.ours.target.wire
+        each = rate / len(texts)
+        return [
+            Arrivals(wire, [text], h2load.poisson(each, self._bench.seconds, self._random))
+            for text in texts
+        ]
