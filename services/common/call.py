@@ -122,7 +122,9 @@ class Call:
         try:
             return self._rpc.parse(raw)
         except DecodeError as error:
-            raise InvalidRequest.of("", "the message is not what this rpc takes") from error
+            raise InvalidRequest.of(
+                "", "the message is not what this rpc takes, or a text in it is not UTF-8"
+            ) from error
 
     def request(self, raw: bytes) -> Message:
         """The one request of a call, validated."""

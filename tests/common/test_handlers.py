@@ -106,7 +106,9 @@ async def test_bytes_that_are_no_message_are_refused(echo: Echo) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-        assert caught.value.details() == "the message is not what this rpc takes"
+        assert caught.value.details() == (
+            "the message is not what this rpc takes, or a text in it is not UTF-8"
+        )
 
 
 async def test_a_message_over_the_limit_is_refused(contract: Contract) -> None:
