@@ -81,7 +81,7 @@ async def build_encoder(
         workers=workers,
         most_running=most_running,
         batch_tokens=READ_UNITS,
-        age_bound_seconds=0.0,
+        age_bound_seconds=settings.age_bound_seconds,
         costs=reading_costs,
         on_batch=metrics.preprocessed,
     )

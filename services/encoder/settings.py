@@ -46,9 +46,9 @@ class EncoderSettings(ServerSettings):
     batch_tokens: int = field(default=256, metadata=setting(minimum=1, maximum=1_000_000))
     """Most tokens of a batch, padding counted. A longer content is a batch alone."""
 
-    age_bound_seconds: float = field(default=0.01, metadata=setting(minimum=0, maximum=60))
-    """While what is next in line is younger, and would share its batch with few, a full batch of
-    another length may overtake it. 0: never."""
+    age_bound_seconds: float = field(default=1.0, metadata=setting(minimum=0, maximum=3600))
+    """Short contents overtake a caller's long ones, as far as these get their share. One that has
+    waited so long is the caller's next, whatever its length."""
 
     queue_tokens: int = field(default=131_072, metadata=setting(minimum=1, maximum=100_000_000))
     """Most tokens that wait for a worker, in each lane. What does not fit is refused with

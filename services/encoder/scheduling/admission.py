@@ -160,7 +160,7 @@ class Admission:
         """Until the work of others is done that comes first."""
         room = self._rooms[call.lane]
         costs, scheduler = self._computing
-        ahead = scheduler.tokens_ahead(call.lane, call.caller, call.tokens)
+        ahead = scheduler.tokens_ahead(call.lane, call.caller, call.tokens, call.longest)
         most = ahead + call.tokens
         ahead += sum(min(tokens, most) for tokens in room.tokens.values())
         seconds = ahead * self._token_seconds(call.lane)
@@ -168,7 +168,7 @@ class Admission:
             # a worker has to finish its batch before it can begin with another
             seconds += costs.batch_seconds(call.model, call.longest) / 2
         costs, readers = self._readers
-        units = readers.tokens_ahead(call.lane, call.caller, call.units)
+        units = readers.tokens_ahead(call.lane, call.caller, call.units, call.units)
         return seconds + units * costs.worker_seconds(call.lane) / self._workers
 
     def _own_seconds(self, call: Estimate) -> float:

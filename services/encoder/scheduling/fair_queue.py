@@ -1,24 +1,23 @@
-"""The items that wait in one lane: next is whose caller has had least, and others of its length.
+"""The items that wait in one lane: whose turn it is, of what length, and with whom.
 
-Order between callers is start-time fair queueing: an item is tagged with the work that its caller
-had asked for before it, in tokens, and the lowest tag is next. A caller who floods the lane only
-pushes its own tags up; one who comes with a few items starts at the tag that is being served.
+Callers take turns: next is the one that has had the least, in tokens, since it began to wait. So do
+short and long items of a caller, in a few classes of length, since a short text would else wait for
+all the long ones before it, each of which takes as long as a batch of short ones. One who floods
+the lane, or long texts that fill it, leave the others their share.
 
-Source: Goyal, Vin and Cheng 1996, Start-time Fair Queuing.
+Source: Goyal, Vin and Cheng 1996, Start-time Fair Queuing, here in two levels.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections import defaultdict, deque
+from collections import deque
 from dataclasses import dataclass, field
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from searchmesh_encoder.work import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from searchmesh_encoder.work import Item, Runner
 
@@ -31,27 +30,31 @@ _NEAR_SHARE = 0.25
 longer one: a run's fixed cost is that of some 16 tokens, so more padding costs more than it saves.
 """
 
-_MOST_IDLE_CALLERS = 1024
+_MOST_CALLERS = 256
+"""Callers beyond so many share places with others: the names are their own choice."""
+
 _MOST_GONE = 1024
-"""Items taken back that may stay in the order, where no more than half of it are."""
+"""Items that left out of turn and may stay in the order, where no more than half of it are."""
 
 
 @dataclass(slots=True)
-class _Caller:
-    finish: float
-    """Tag that its next item gets, unless the lane has come further."""
+class _LengthClass:
+    """A caller's items of nearly one length, the oldest first."""
+
+    served: float
+    """Tokens that it has had; one that begins to wait starts at what is being served."""
+    items: deque[AnyItem] = field(default_factory=deque)
     tokens: int = 0
     """That wait."""
 
 
 @dataclass(slots=True)
-class _Bucket:
-    """Items of one runner and nearly one length, lowest tag first."""
-
-    length: int
-    """Longest that it takes."""
-    heap: list[tuple[float, int, AnyItem]] = field(default_factory=list)
+class _Caller:
+    served: float
     tokens: int = 0
+    classes: dict[int, _LengthClass] = field(default_factory=dict)
+    turn: float = 0.0
+    """What the class had that was served last."""
 
 
 class FairQueue:
@@ -60,16 +63,14 @@ class FairQueue:
     def __init__(self, batch_tokens: int, age_bound_seconds: float) -> None:
         """batch_tokens: most tokens of a batch, padding counted; a longer item is a batch alone.
 
-        age_bound_seconds: while the next item is younger and would share its batch with few, a
-        full batch of another length may overtake it.
+        age_bound_seconds: an item that has waited so long is its caller's next, whatever its
+        length.
         """
         self._batch_tokens = batch_tokens
         self._age_bound_seconds = age_bound_seconds
-        self._buckets: dict[AnyRunner, dict[int, _Bucket]] = {}
-        self._arrivals: defaultdict[AnyRunner, deque[AnyItem]] = defaultdict(deque)
         self._callers: dict[str, _Caller] = {}
-        self._tag = 0.0
-        self._numbers = count()
+        self._buckets: dict[AnyRunner, dict[int, deque[AnyItem]]] = {}
+        self._turn = 0.0
         self._items = 0
         self._tokens = 0
         self._gone = 0
@@ -84,51 +85,51 @@ class FairQueue:
 
     def tokens_of(self, caller: str) -> int:
         """Tokens of one caller that wait."""
-        known = self._callers.get(caller)
+        known = self._callers.get(self._place(caller))
         return known.tokens if known else 0
 
-    def tokens_ahead(self, caller: str, tokens: int) -> int:
+    def tokens_ahead(self, caller: str, tokens: int, longest: int) -> int:
         """Tokens that are computed before so many more of a caller are, those not counted.
 
-        Of another caller no more than of this one, since they take turns.
+        longest: tokens of the longest of them. Of other callers and classes no more than of their
+        own, since they take turns.
         """
-        own = self.tokens_of(caller)
-        if own == self._tokens:
-            return own
-        most = own + tokens
-        others = (one.tokens for name, one in list(self._callers.items()) if name != caller)
-        return own + sum(min(one, most) for one in others)
+        place = self._place(caller)
+        own = self._callers.get(place)
+        ahead = 0
+        if own:
+            length_class = own.classes.get(_length_class(longest))
+            ahead = length_class.tokens if length_class else 0
+            others = (one.tokens for one in own.classes.values() if one is not length_class)
+            ahead += _shares(others, ahead + tokens)
+        callers = (one.tokens for name, one in self._callers.items() if name != place)
+        return ahead + _shares(callers, ahead + tokens)
 
     def oldest(self) -> dict[str, float]:
         """When the item that waits longest came, by runner."""
-        since: dict[str, float] = {}
-        for runner, arrivals in self._arrivals.items():
-            while arrivals and arrivals[0].place is not Place.WAITING:
-                arrivals.popleft()
-            if arrivals:
-                since[runner.name] = arrivals[0].since
+        since = {}
+        for runner, buckets in self._buckets.items():
+            waiting = [bucket[0].since for bucket in buckets.values() if self._first(bucket)]
+            if waiting:
+                since[runner.name] = min(waiting)
         return since
 
     def push(self, item: AnyItem, now: float) -> None:
         """Let an item wait."""
-        caller = self._callers.get(item.caller)
-        if caller is None:
-            caller = self._callers[item.caller] = self._new_caller()
-        tag = max(self._tag, caller.finish)
-        caller.finish = tag + item.length
-        caller.tokens += item.length
         item.place, item.since = Place.WAITING, now
-        buckets = self._buckets.setdefault(item.runner, {})
+        caller = self._caller(item)
+        length_class = _waiting_class(caller, item.length)
+        length_class.items.append(item)
+        length_class.tokens += item.length
+        caller.tokens += item.length
+        buckets = self._buckets.get(item.runner)
+        if buckets is None:
+            buckets = self._buckets[item.runner] = {}
         length = _bucket_length(item.length)
         bucket = buckets.get(length)
         if bucket is None:
-            bucket = buckets[length] = _Bucket(length)
-        heapq.heappush(bucket.heap, (tag, next(self._numbers), item))
-        bucket.tokens += item.length
-        arrivals = self._arrivals[item.runner]
-        while arrivals and arrivals[0].place is not Place.WAITING:
-            arrivals.popleft()
-        arrivals.append(item)
+            bucket = buckets[length] = deque()
+        bucket.append(item)
         self._items += 1
         self._tokens += item.length
 
@@ -137,114 +138,143 @@ class FairQueue:
         self._leave(item, Place.GONE)
         # what it holds is let go now, the order forgets it later
         item.payload = None
-        self._buckets[item.runner][_bucket_length(item.length)].tokens -= item.length
-        self._gone += 1
-        if not self._items:
-            self._clear()
-        elif self._gone > max(_MOST_GONE, self._items):
-            self._forget_gone()
+        self._tidy()
 
     def take(self, now: float) -> list[AnyItem]:
         """The next item and others of nearly its length; empty where none waits."""
-        first = self._first()
-        if first is None:
-            return []
-        tag, _, item = first.heap[0]
-        fuller = self._fuller(first, item, now)
-        if fuller is None:
-            self._tag = tag
-        batch = self._fill(fuller or first, (fuller or first).heap[0][2].runner)
         if not self._items:
-            self._clear()
+            return []
+        batch = self._fill(self._next(now))
+        self._tidy()
         return batch
 
-    def _first(self) -> _Bucket | None:
-        """The bucket whose first item is next."""
-        first = None
-        for buckets in list(self._buckets.values()):
-            for bucket in list(buckets.values()):
-                if not self._live(bucket):
-                    del buckets[bucket.length]
-                elif first is None or bucket.heap[0] < first.heap[0]:
-                    first = bucket
-        return first
+    def _next(self, now: float) -> AnyItem:
+        caller = min(
+            (one for one in self._callers.values() if one.tokens), key=lambda one: one.served
+        )
+        self._turn = caller.served
+        waiting = [one for one in caller.classes.values() if self._first(one.items)]
+        oldest = min(waiting, key=lambda one: one.items[0].since)
+        if now - oldest.items[0].since >= self._age_bound_seconds:
+            return oldest.items[0]
+        length_class = min(waiting, key=lambda one: one.served)
+        caller.turn = length_class.served
+        return length_class.items[0]
 
-    def _live(self, bucket: _Bucket) -> bool:
-        """Whether something waits in a bucket, those that have gone put away from its top."""
-        heap = bucket.heap
-        while heap and heap[0][2].place is not Place.WAITING:
-            heapq.heappop(heap)
-            self._gone -= 1
-        return bool(heap)
-
-    def _fuller(self, first: _Bucket, item: AnyItem, now: float) -> _Bucket | None:
-        """A bucket that fills a batch, where the one that is next would leave half of it empty."""
-        if now - item.since >= self._age_bound_seconds or self._tokens < self._batch_tokens:
-            return None
-        near = sum(one.tokens for one in self._near(first, item.runner))
-        if near * 2 >= self._batch_tokens:
-            return None
-        full = [
-            bucket
-            for buckets in self._buckets.values()
-            for bucket in buckets.values()
-            if bucket.tokens >= self._batch_tokens > bucket.length
-        ]
-        return min(full, key=lambda one: one.heap[0], default=None)
-
-    def _near(self, bucket: _Bucket, runner: AnyRunner) -> Iterator[_Bucket]:
-        """The buckets whose items may share a batch with a bucket's, nearest in length first."""
-        buckets = self._buckets[runner]
-        if len(buckets) == 1:
-            return iter((bucket,))
-        near = [one for one in buckets.values() if _is_near(one.length, bucket.length)]
-        near.sort(key=lambda one: abs(one.length - bucket.length))
-        return iter(near)
-
-    def _fill(self, bucket: _Bucket, runner: AnyRunner) -> list[AnyItem]:
-        batch: list[AnyItem] = []
-        longest = 0
-        for near in self._near(bucket, runner):
-            while self._live(near):
-                item = near.heap[0][2]
+    def _fill(self, first: AnyItem) -> list[AnyItem]:
+        """The first and, of those near it in length, the nearest that fit the budget."""
+        batch = [first]
+        longest = first.length
+        self._serve(first)
+        for bucket in self._near(first):
+            while self._first(bucket):
+                item = bucket[0]
                 longer = max(longest, item.length)
-                if batch and longer * (len(batch) + 1) > self._batch_tokens:
+                if longer * (len(batch) + 1) > self._batch_tokens:
                     break
-                heapq.heappop(near.heap)
-                near.tokens -= item.length
-                self._leave(item, Place.TAKEN)
+                self._serve(item)
                 batch.append(item)
                 longest = longer
         return batch
 
+    def _near(self, item: AnyItem) -> Iterable[deque[AnyItem]]:
+        """The buckets whose items may share a batch with an item, nearest in length first."""
+        buckets = self._buckets[item.runner]
+        if len(buckets) == 1:
+            return buckets.values()
+        length = _bucket_length(item.length)
+        near = [one for one in buckets if _is_near(one, length)]
+        near.sort(key=lambda one: abs(one - length))
+        return [buckets[one] for one in near]
+
+    def _serve(self, item: AnyItem) -> None:
+        """Let an item go to be computed, on its caller's and its class's account."""
+        self._leave(item, Place.TAKEN)
+        caller = self._callers[item.caller]
+        caller.served += item.length
+        caller.classes[_length_class(item.length)].served += item.length
+
     def _leave(self, item: AnyItem, place: Place) -> None:
         item.place = place
+        caller = self._callers[item.caller]
+        caller.tokens -= item.length
+        caller.classes[_length_class(item.length)].tokens -= item.length
         self._items -= 1
         self._tokens -= item.length
-        self._callers[item.caller].tokens -= item.length
+        # in its class and in its bucket
+        self._gone += 2
 
-    def _new_caller(self) -> _Caller:
-        if len(self._callers) >= _MOST_IDLE_CALLERS:
-            # who has nothing waiting may come back as a stranger, ahead by one item at most
+    def _first(self, items: deque[AnyItem]) -> AnyItem | None:
+        """The first that waits, those before it that do not put away."""
+        while items:
+            if items[0].place is Place.WAITING:
+                return items[0]
+            items.popleft()
+            self._gone -= 1
+        return None
+
+    def _caller(self, item: AnyItem) -> _Caller:
+        """An item's caller, its turn no earlier than that of those who waited."""
+        if len(self._callers) >= _MOST_CALLERS and item.caller not in self._callers:
+            # who has nothing waiting is forgotten, and may come back as a stranger
             self._callers = {name: one for name, one in self._callers.items() if one.tokens}
-        return _Caller(self._tag)
+        item.caller = self._place(item.caller)
+        caller = self._callers.get(item.caller)
+        if caller is None:
+            caller = self._callers[item.caller] = _Caller(self._turn)
+        elif not caller.tokens:
+            caller.served = max(caller.served, self._turn)
+        return caller
 
-    def _clear(self) -> None:
-        """Start anew where nothing waits: nobody has had more than others of an idle lane."""
-        self._buckets.clear()
-        self._arrivals.clear()
-        self._callers.clear()
-        self._tag = 0.0
-        self._gone = 0
+    def _place(self, caller: str) -> str:
+        if caller in self._callers or len(self._callers) < _MOST_CALLERS:
+            return caller
+        return f"{hash(caller) % _MOST_CALLERS} of many"
 
-    def _forget_gone(self) -> None:
+    def _tidy(self) -> None:
+        if not self._items:
+            # nobody has had more than others of an idle lane
+            self._callers.clear()
+            self._buckets.clear()
+            self._turn = 0.0
+            self._gone = 0
+        elif self._gone > max(_MOST_GONE, 2 * self._items):
+            for items in self._deques():
+                waiting = [one for one in items if one.place is Place.WAITING]
+                items.clear()
+                items.extend(waiting)
+            self._gone = 0
+
+    def _deques(self) -> Iterator[deque[AnyItem]]:
+        for caller in self._callers.values():
+            for length_class in caller.classes.values():
+                yield length_class.items
         for buckets in self._buckets.values():
-            for bucket in buckets.values():
-                bucket.heap = [one for one in bucket.heap if one[2].place is Place.WAITING]
-                heapq.heapify(bucket.heap)
-        for runner, arrivals in self._arrivals.items():
-            self._arrivals[runner] = deque(one for one in arrivals if one.place is Place.WAITING)
-        self._gone = 0
+            yield from buckets.values()
+
+
+def _waiting_class(caller: _Caller, length: int) -> _LengthClass:
+    """The class that an item joins, its turn no earlier than that of those that waited."""
+    number = _length_class(length)
+    length_class = caller.classes.get(number)
+    if length_class is None:
+        length_class = caller.classes[number] = _LengthClass(caller.turn)
+    elif not length_class.tokens:
+        length_class.served = max(length_class.served, caller.turn)
+    return length_class
+
+
+def _shares(tokens: Iterable[int], most: int) -> int:
+    """What others are served while one is served so many tokens."""
+    return sum(min(one, most) for one in tokens)
+
+
+def _length_class(length: int) -> int:
+    """Lengths up to 32 are one class, and then those up to eight times the last class's.
+
+    Narrower classes would keep items apart that share batches well.
+    """
+    return max(0, ((length - 1).bit_length() - 3) // 3)
 
 
 def _bucket_length(length: int) -> int:

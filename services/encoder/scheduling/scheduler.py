@@ -144,10 +144,13 @@ class Scheduler:
         """Tokens of one caller in a lane's queue."""
         return self._pools[lane].queue.tokens_of(caller)
 
-    def tokens_ahead(self, lane: Lane, caller: str, tokens: int) -> int:
-        """Tokens in a lane's queue that are computed before so many more of a caller."""
+    def tokens_ahead(self, lane: Lane, caller: str, tokens: int, longest: int) -> int:
+        """Tokens in a lane's queue that are computed before so many more of a caller.
+
+        longest: tokens of the longest of them.
+        """
         with self._lock:
-            return self._pools[lane].queue.tokens_ahead(caller, tokens)
+            return self._pools[lane].queue.tokens_ahead(caller, tokens, longest)
 
     def is_busy(self, lane: Lane) -> bool:
         """Whether all workers of a lane have something to do."""

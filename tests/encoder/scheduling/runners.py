@@ -111,7 +111,7 @@ async def serving(**changes: Any) -> AsyncIterator[Served]:
     arguments = {
         "workers": 1,
         "batch_tokens": 100,
-        "age_bound_seconds": 0.0,
+        "age_bound_seconds": 1e9,
         "most_running": 1024,
         **changes,
     }
