@@ -87,9 +87,6 @@ class Gathering:
 class Stages(Protocol):
     """What computations go through."""
 
-    def read(self, item: AnyItem) -> None:
-        """Let a content be preprocessed."""
-
     def was_read(self, computation: Computation, prepared: Prepared[np.ndarray]) -> None:
         """Told what became of a content."""
 
@@ -203,8 +200,8 @@ class Computation:
         self._stages.compute(self._items)
         return True
 
-    def read(self, runner: AnyRunner) -> None:
-        """Let its content be preprocessed on a thread."""
+    def to_read(self, runner: AnyRunner) -> AnyItem:
+        """The item whose computation is to preprocess the content."""
         content = self.content
         item: AnyItem = Item(
             runner,
@@ -216,7 +213,7 @@ class Computation:
             self.deadline,
         )
         self._items = [item]
-        self._stages.read(item)
+        return item
 
     def prepared(self, prepared: Prepared[np.ndarray] | ServiceError) -> Sequence[AnyItem]:
         """The items to compute, now that the content was read; none where that failed."""

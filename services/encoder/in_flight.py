@@ -91,16 +91,13 @@ class InFlight:
         if sum([len(one.content.data) for one in computations]) > _INLINE_UNITS:
             for one in computations:
                 self._admission.hold(one.lane, one.caller, one.held_tokens)
-                one.read(reader)
+            self._readers.submit([one.to_read(reader) for one in computations])
             return
         items: list[AnyItem] = []
         for one in computations:
             one.held_tokens = 0
             items += one.prepared(reader.read(one.content, one.options))
         self._computing.submit(items)
-
-    def read(self, item: AnyItem) -> None:
-        self._readers.submit([item])
 
     def was_read(self, computation: Computation, prepared: Prepared[np.ndarray]) -> None:
         self._release(computation)
