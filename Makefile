@@ -78,7 +78,7 @@ BENCH_ARGS ?=
 PEERS := benchmarks/encoder/peers/requirements
 
 bench-encoder: $(VENV)/.dev ## Measure the encoder beside its ceiling and other servers; needs h2load
-	@PYTHONPATH=benchmarks:examples $(BIN)/python -m encoder $(BENCH_ARGS)
+	@PYTHONPATH=$(CURDIR)/benchmarks:$(CURDIR)/examples $(BIN)/python -m encoder $(BENCH_ARGS)
 
 # all run the same ONNX Runtime
 lock-bench: $(VENV)/.dev ## Pin what the servers beside the encoder run on, with hashes

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,10 +36,13 @@ from encoder.workloads.all import sweep_loads, workloads
 from searchmesh_common.errors import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
     from encoder.bench import Bench, Workload
+
+    Step = tuple[str, Callable[[], None]]
+    """What is being done, in a few words, and what does it."""
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -91,29 +95,41 @@ def _run(arguments: argparse.Namespace) -> None:
 def _measure(bench: Bench, wanted: Sequence[Workload], arguments: argparse.Namespace) -> Results:
     """Sweep the peers, then all workloads, round by round."""
     results = Results()
-    swept = {
-        name: bench.peers.settings(name)[: 1 if arguments.quick else None]
-        for name in bench.peers.names
-        if any(name in one.contenders for one in wanted)
-    }
-    steps = sum(map(len, swept.values()))
-    steps += sum(arguments.rounds * len(one.contenders) for one in wanted)
+    steps = [
+        *_sweeping(bench, wanted, only_first=arguments.quick),
+        *_rounds(results, wanted, arguments.rounds),
+    ]
     columns = (MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=steps)
-        loads = sweep_loads(bench)
-        for name, settings in swept.items():
-            for setting in settings:
-                progress.update(task, description=f"sweep: {name}, {setting}")
-                bench.peers.sweep(name, setting, loads, bench.seconds)
-                progress.advance(task)
-        for one in wanted:
-            for number in range(arguments.rounds):
-                for contender in _in_turn(one, number):
-                    progress.update(task, description=f"{one.key}, round {number + 1}: {contender}")
-                    results.add(one.key, contender, one.measure(contender))
-                    progress.advance(task)
+        task = progress.add_task("", total=len(steps))
+        for number, (description, act) in enumerate(steps, 1):
+            progress.update(task, description=description)
+            if not console.is_terminal:
+                console.print(f"{number}/{len(steps)} {description}", highlight=False)
+            act()
+            progress.advance(task)
     return results
+
+
+def _sweeping(bench: Bench, wanted: Sequence[Workload], *, only_first: bool) -> Iterator[Step]:
+    """The settings of each peer that a workload asks for."""
+    loads = sweep_loads(bench)
+    for name in bench.peers.names:
+        if any(name in one.contenders for one in wanted):
+            for setting in bench.peers.settings(name)[: 1 if only_first else None]:
+                act = partial(bench.peers.sweep, name, setting, loads, bench.seconds)
+                yield f"sweep: {name}, {setting}", act
+
+
+def _rounds(results: Results, wanted: Sequence[Workload], rounds: int) -> Iterator[Step]:
+    def measure(workload: Workload, contender: str) -> None:
+        results.add(workload.key, contender, workload.measure(contender))
+
+    for one in wanted:
+        for number in range(rounds):
+            for contender in _in_turn(one, number):
+                act = partial(measure, one, contender)
+                yield f"{one.key}, round {number + 1}: {contender}", act
 
 
 def _in_turn(workload: Workload, number: int) -> list[str]:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -22,7 +23,7 @@ from google.rpc import status_pb2
 from encoder.wires import ENCODE, encode_request
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _DETAILS = "grpc-status-details-bin"
 _RETRY_INFO = "/google.rpc.RetryInfo"
@@ -53,7 +54,8 @@ class Job:
     callers: int = 0
     """Of a closed loop, which goes through the plan at their pace; 0: an open one."""
     seconds: float = 0.0
-    """After which a closed loop begins no more calls; it goes through the plan again until then."""
+    """After which a closed loop begins no more calls; it goes through the plan again until
+    then. 0: it goes through the plan once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,19 +124,23 @@ class _Callers:
     async def run(self) -> list[Outcome]:
         await asyncio.sleep(self._start - time.perf_counter())
         if self._job.callers:
-            plan = iter(self._again_and_again())
+            plan = self._in_time()
             await asyncio.gather(*(self._closed(plan) for _ in range(self._job.callers)))
         else:
             await asyncio.gather(*(self._open(one) for one in self._job.plan))
         return self._outcomes
 
-    def _again_and_again(self) -> Any:
-        while True:
-            yield from self._job.plan
+    def _in_time(self) -> Iterator[Planned]:
+        """The plan once, or again and again while there is time."""
+        seconds, plan = self._job.seconds, self._job.plan
+        for planned in chain.from_iterable(repeat(plan) if seconds else (plan,)):
+            if seconds and time.perf_counter() > self._start + seconds:
+                return
+            yield planned
 
-    async def _closed(self, plan: Any) -> None:
-        while (now := time.perf_counter()) < self._start + self._job.seconds:
-            await self._make(next(plan), now)
+    async def _closed(self, plan: Iterator[Planned]) -> None:
+        for planned in plan:
+            await self._make(planned, time.perf_counter())
 
     async def _open(self, planned: Planned) -> None:
         due = self._start + planned.at

@@ -94,9 +94,7 @@ def encoder(
     }
     command = [sys.executable, "-m", "searchmesh_encoder"]
     with ServerProcess(name, command, environ, log) as process:
-        process.wait_until(lambda: _ports(log) is not None)
-        ports = _ports(log)
-        assert ports
+        ports = listening_ports(process)
         found = Encoder(
             Target(name, process, f"http://127.0.0.1:{ports['grpc']}", grpc_wire(model.name)),
             model.name,
@@ -108,10 +106,12 @@ def encoder(
         yield found
 
 
-def _ports(log: Path) -> dict[str, int] | None:
-    """As the encoder's log tells them; None while it does not."""
-    for line in log.read_text().splitlines():
-        if '"listening"' in line:
-            told: dict[str, int] = json.loads(line)
-            return told
-    return None
+def listening_ports(process: ServerProcess) -> dict[str, int]:
+    """The ports that one of our servers took, by purpose, as its log tells them."""
+
+    def told() -> list[str]:
+        return [line for line in process.log.read_text().splitlines() if '"listening"' in line]
+
+    process.wait_until(lambda: bool(told()))
+    ports: dict[str, int] = json.loads(told()[0])
+    return ports

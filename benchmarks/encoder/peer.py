@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from encoder import wires
 from encoder.environments import PEERS, environment
-from encoder.processes import ServerProcess, free_port
+from encoder.processes import BENCHMARKS, ServerProcess, free_port
 from encoder.target import Target
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from encoder.model import ModelFiles
     from encoder.wires import Wire
-
-_BENCHMARKS = PEERS.parents[1]
 
 _CALL_THREADS = 8
 """Calls that one worker of gunicorn has in hand at once; connections may be many more."""
@@ -63,7 +61,7 @@ class Peer:
         self.prepare(folder, setting)
         port = free_port()
         environ = {
-            "PYTHONPATH": str(_BENCHMARKS),
+            "PYTHONPATH": str(BENCHMARKS),
             "BENCH_GRAPH": str(model.graph),
             "BENCH_TOKENIZER": str(model.tokenizer),
             "BENCH_WORKERS": str(setting.workers),
@@ -159,7 +157,7 @@ PEERS_BY_NAME: Mapping[str, Peer] = {
             command=lambda bin_, port, _setting: [
                 *(str(bin_ / "bentoml"), "serve", "encoder.peers.bentoml_service:EncoderService"),
                 *("--host", "127.0.0.1", "--port", str(port)),
-                *("--working-dir", str(_BENCHMARKS)),
+                *("--working-dir", str(BENCHMARKS)),
             ],
             settings=_batching,
             environ=lambda _port, _setting: {"BENTOML_DO_NOT_TRACK": "True"},

@@ -7,13 +7,16 @@ import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+
+BENCHMARKS = Path(__file__).parents[1]
+"""On the path of every process that runs modules of ours."""
 
 _START_SECONDS = 120
 _STOP_SECONDS = 10

@@ -26,6 +26,7 @@ _HEADINGS = {
     "generator_cpu_ms": "load's CPU ms/text",
     "useful_share": "useful/padded tokens",
     "batch_tokens": "batch tokens",
+    "texts_a_batch": "texts/batch",
     "hit_share": "cache hits",
     "bulk_tokens_per_second": "bulk tokens/s",
     "server_cpu_seconds": "CPU s",
@@ -134,6 +135,8 @@ def _sweeps(peers: Peers) -> Iterator[Table]:
             for name, rates in swept.items()
             for setting, rate in rates.items()
         ]
+        if not rows:
+            continue
         title = f"Sweep for {kind.value}: worker processes x threads of a run"
         yield Table(title, ("", "setting", "texts/s", ""), rows)
 

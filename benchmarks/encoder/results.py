@@ -71,6 +71,11 @@ def at_most(workload: str, sentence: str, measured: float, bound: float) -> Goal
     return Goal(workload, sentence, measured, bound, is_floor=False)
 
 
+def ratio(measured: float, reference: float) -> float:
+    """0 where the reference is 0, which a run too short for it gives."""
+    return measured / reference if reference else 0.0
+
+
 def best(
     medians: Mapping[str, Sample], contenders: Iterable[str], figure: str
 ) -> tuple[str, float]:

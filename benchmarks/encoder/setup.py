@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from encoder.bench import ECHO, OURS, Bench
 from encoder.ceiling import Ceiling
-from encoder.ours import WITHOUT_REPEATS, encoder
+from encoder.ours import WITHOUT_REPEATS, encoder, listening_ports
 from encoder.peer import PEERS_BY_NAME
-from encoder.processes import ServerProcess
+from encoder.processes import BENCHMARKS, ServerProcess
 from encoder.sweep import Peers
 from encoder.target import Target
 from encoder.texts import Texts
@@ -22,14 +21,13 @@ from searchmesh_encoder.cpus import available_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from encoder.model import ModelFiles
     from encoder.ours import Encoder
 
 ALIKE = 0.9999
 """Least cosine of a peer's vector and ours: one model file, run in other batches and versions."""
-
-_ECHO_PROGRAM = Path(__file__).parents[1] / "echo.py"
 
 
 @contextmanager
@@ -72,15 +70,16 @@ def contenders(
 @contextmanager
 def _echo(model: ModelFiles, log: Path) -> Iterator[Target]:
     """A method of ours that does no work, on the encoder's own stack."""
-    command = [sys.executable, str(_ECHO_PROGRAM), "--serve", "ours"]
-    with ServerProcess(ECHO, command, {}, log) as process:
-        process.wait_until(lambda: _port(log) is not None)
-        yield Target(ECHO, process, f"http://127.0.0.1:{_port(log)}", grpc_wire(model.name))
-
-
-def _port(log: Path) -> str | None:
-    """The line of its output that is a number alone."""
-    return next((line for line in log.read_text().splitlines() if line.isdecimal()), None)
+    environ = {
+        "PYTHONPATH": str(BENCHMARKS),
+        "ECHO_LISTEN": "127.0.0.1:0",
+        "ECHO_LOG_FORMAT": "json",
+        "ECHO_DRAIN_SECONDS": "0",
+    }
+    command = [sys.executable, "-m", "encoder.echo_server"]
+    with ServerProcess(ECHO, command, environ, log) as process:
+        base = f"http://127.0.0.1:{listening_ports(process)['grpc']}"
+        yield Target(ECHO, process, base, grpc_wire(model.name))
 
 
 def _same_vectors(ours: Encoder, texts: Sequence[str]) -> Callable[[Target], None]:

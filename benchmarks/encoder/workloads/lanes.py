@@ -10,9 +10,9 @@ import numpy as np
 
 from encoder import h2load
 from encoder.h2load import Arrivals, Load
-from encoder.results import at_least, at_most
+from encoder.results import at_least, at_most, ratio
 from encoder.wires import grpc_wire
-from encoder.workloads.measuring import served
+from encoder.workloads.measuring import answered
 from searchmesh.encoder.v1 import encoder_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -49,13 +49,13 @@ class Lanes:
         if contender == BULK:
             return {"bulk_tokens_per_second": self._bulk_rate(self._bulk)}
         if contender == QUERIES:
-            return served(self._bench.ours.target, 1, self._arrive)
+            return answered(self._arrive())
         found: dict[str, float] = {}
 
         def both() -> None:
             bulk = threading.Thread(target=self._bulk)
             bulk.start()
-            found.update(served(self._bench.ours.target, 1, self._arrive))
+            found.update(answered(self._arrive()))
             bulk.join()
 
         rate = self._bulk_rate(both)
@@ -65,7 +65,7 @@ class Lanes:
         medians = results.medians(self.key)
         both, alone = medians[BOTH], medians[QUERIES]
         spare = (1 - _QUERY_LOAD) * medians[BULK]["bulk_tokens_per_second"]
-        share = both["bulk_tokens_per_second"] / spare
+        share = ratio(both["bulk_tokens_per_second"], spare)
         return [
             at_most(
                 self.key, "query p99, ms ≤ 2 x unloaded p99", both["p99_ms"], 2 * alone["p99_ms"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from encoder.callers import Job, Planned, Report, work_off
-from encoder.results import at_least, at_most
+from encoder.results import at_least, at_most, ratio
 from encoder.watch import Watch
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ _PATIENCE = 60.0
 """Seconds that a caller of the peak waits at most."""
 
 _DEADLINES = (0.25, 2.0)
+_LEAST_SECONDS = 4.0
 _RAMP_SECONDS = 1.0
 """In which the queue fills and nothing is counted."""
 
@@ -45,7 +46,7 @@ class Overload:
 
     def measure(self, contender: str) -> Sample:
         # a call takes a good part of a second, so that few fit into the time of other workloads
-        seconds = 2 * self._bench.seconds
+        seconds = max(_LEAST_SECONDS, 3 * self._bench.seconds)
         job = self._saturating(seconds) if contender == PEAK else self._arriving(contender, seconds)
         process = self._bench.ours.target.process
         cpu = process.cpu_seconds()
@@ -70,7 +71,7 @@ class Overload:
         found = []
         for name in _FACTORS:
             one = medians[name]
-            share = one["goodput_texts_per_second"] / peak["goodput_texts_per_second"]
+            share = ratio(one["goodput_texts_per_second"], peak["goodput_texts_per_second"])
             memory = one["resident_mib"] / peak["resident_mib"]
             found += [
                 at_least(self.key, f"{name}: goodput ÷ peak ≥ 0.90", share, 0.90),

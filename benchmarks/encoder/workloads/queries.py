@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from encoder.bench import Bench
+    from encoder.ours import Encoder
     from encoder.results import Goal, Results, Sample
 
 _WARM_SECONDS = 0.5
@@ -52,7 +53,9 @@ class Queries:
         target = self._bench.target(contender, Kind.QUERIES)
         calls = [[query] for query in self._queries]
         h2load.closed_loop(target, calls, callers=self._callers, seconds=_WARM_SECONDS)
-        bad = not_ok(self._bench.ours)
+        ours = self._bench.ours
+        bad = not_ok(ours)
+        batches, queries = _batches(ours)
         sample = served(
             target,
             1,
@@ -60,7 +63,10 @@ class Queries:
                 target, calls, callers=self._callers, seconds=self._bench.seconds
             ),
         )
-        sample["failed"] += not_ok(self._bench.ours) - bad
+        sample["failed"] += not_ok(ours) - bad
+        if contender == OURS:
+            more_batches, more_queries = _batches(ours)
+            sample["texts_a_batch"] = (more_queries - queries) / (more_batches - batches)
         return sample
 
     def goals(self, results: Results) -> list[Goal]:
@@ -97,3 +103,8 @@ class Queries:
         bound = ceiling["alone_cpu_ms"] + _MORE_MS
         found.append(at_most(self.key, "server CPU a query, ms ≤ bare + 0.30 ms", cpu, bound))
         return found
+
+
+def _batches(encoder: Encoder) -> tuple[float, float]:
+    """Batches that were computed so far, and texts in them."""
+    return encoder.count("encoder_batch_items_count"), encoder.count("encoder_batch_items_sum")

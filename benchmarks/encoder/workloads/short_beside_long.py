@@ -9,7 +9,7 @@ import numpy as np
 from encoder import h2load
 from encoder.h2load import Arrivals, Load
 from encoder.results import at_most
-from encoder.workloads.measuring import alone, served
+from encoder.workloads.measuring import alone, answered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,12 +50,8 @@ class ShortBesideLong:
             by_itself = self._bench.ceiling.measure_alone(self._long, 0.5)
             long_rate = _LOAD * by_itself["texts_per_second"] * self._bench.cpus
             arrivals += self._arrivals(self._long, long_rate)
-
-        def run() -> Load:
-            loads = h2load.open_loop(self._bench.ours.target, arrivals)
-            return Load.together(loads[: len(self._short)])
-
-        return served(self._bench.ours.target, 1, run)
+        loads = h2load.open_loop(self._bench.ours.target, arrivals)
+        return answered(Load.together(loads[: len(self._short)]))
 
     def goals(self, results: Results) -> list[Goal]:
         medians = results.medians(self.key)
