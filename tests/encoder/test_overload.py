@@ -10,6 +10,7 @@ import pytest
 
 from searchmesh_common.errors import DeadlineExceeded, Overloaded
 from searchmesh_encoder.prepared import PrepareOptions, Segmentation
+from searchmesh_encoder.scheduling import cost_model
 from searchmesh_encoder.work import Lane
 
 from .encoders import ONE_AT_A_TIME, Served, StubModel, serving
@@ -68,6 +69,24 @@ async def test_what_takes_too_long_by_itself_is_refused() -> None:
                 *(f"{number:100}" for number in range(100)), deadline=time.monotonic() + 0.3
             )
         await served.outcomes("d" * 100, deadline=time.monotonic() + 0.3)
+
+
+async def test_a_slow_first_run_does_not_close_the_lane_for_good(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cost_model, "_BELIEVED_SECONDS", 0.2)
+    monkeypatch.setattr(cost_model, "_BELIEVED_TIMES", 1.0)
+    model = StubModel()
+    async with serving(model, **ONE_AT_A_TIME) as served:
+        model.hold()
+        first = served.start("first")
+        await asyncio.sleep(0.5)
+        model.release()
+        await first
+        with pytest.raises(Overloaded):
+            await served.outcomes("other", deadline=time.monotonic() + 0.1)
+        await asyncio.sleep(0.6)
+        await served.outcomes("other", deadline=time.monotonic() + 1)
 
 
 async def test_one_who_floods_a_lane_keeps_nobody_else_out() -> None:

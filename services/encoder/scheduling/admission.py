@@ -166,7 +166,7 @@ class Admission:
         seconds = ahead * self._token_seconds(call.lane)
         if scheduler.is_busy(call.lane):
             # a worker has to finish its batch before it can begin with another
-            seconds += costs.batch_seconds(call.model, call.longest) / 2
+            seconds += costs.batch_seconds(call.model, call.lane, call.longest) / 2
         costs, readers = self._readers
         units = readers.tokens_ahead(call.lane, call.caller, call.units, call.units)
         return seconds + units * costs.worker_seconds(call.lane) / self._workers
@@ -175,7 +175,7 @@ class Admission:
         costs = self._computing.costs
         together = call.tokens * costs.worker_seconds(call.lane, call.model) / self._workers
         reading = call.units * self._readers.costs.worker_seconds(call.lane, call.model)
-        return reading + max(together, costs.batch_seconds(call.model, call.longest))
+        return reading + max(together, costs.batch_seconds(call.model, call.lane, call.longest))
 
     def _token_seconds(self, lane: Lane) -> float:
         """Seconds in which a lane gets a token done."""

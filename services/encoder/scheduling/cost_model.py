@@ -1,21 +1,33 @@
 """What work takes on this machine, measured as it is done.
 
 All figures are means over about the last second of work of their kind, so that they follow what
-else the machine does: a bulk lane that gives way to queries is seen as slow as it then is.
+else the machine does: a bulk lane that gives way to queries is seen as slow as it then is. What was
+measured is forgotten where nothing follows it: a figure that has every call refused, such as that
+of a first run or of one during which the machine stood still, would else never be put right.
 """
 
 from __future__ import annotations
 
 import math
 import threading
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from searchmesh_encoder.work import Batch, Lane
+
+Key = TypeVar("Key")
 
 _MEMORY_SECONDS = 1.0
 _CONTENT_FADE = math.exp(-1 / 256)
+
+_BELIEVED_SECONDS = 2.0
+_BELIEVED_TIMES = 2.0
+"""A measurement is believed so long, or so many times as long as the work took that it is of: where
+work goes on, the next one is there by then."""
 
 
 @dataclass(slots=True)
@@ -24,6 +36,7 @@ class _Ratio:
 
     above: float = 0.0
     below: float = 0.0
+    believed_until: float = math.inf
 
     def add(self, above: float, below: float, fade: float) -> None:
         self.above = self.above * fade + above
@@ -36,24 +49,30 @@ class _Ratio:
 
 
 class CostModel:
-    """Safe to use from any thread; what it was not shown yet takes no time."""
+    """Safe to use from any thread; what it was not shown lately takes no time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._worker_seconds: dict[tuple[str | None, Lane], _Ratio] = {}
         """By model and lane, and of a lane's models together."""
-        self._batch_seconds: dict[str, _Line] = {}
+        self._batch_seconds: dict[tuple[str, Lane], _Line] = {}
+        """By model and lane: the runs of the one that gives way take longer."""
         self._tokens: dict[str, _Ratio] = {}
 
     def computed(self, batch: Batch, worker_seconds: float) -> None:
         """Learn from a batch. worker_seconds: for all that the worker did about it."""
         fade = math.exp(-worker_seconds / _MEMORY_SECONDS)
+        now = time.monotonic()
+        believed_until = now + max(_BELIEVED_SECONDS, _BELIEVED_TIMES * worker_seconds)
+        own = (batch.runner, batch.lane)
         with self._lock:
-            line = self._batch_seconds.setdefault(batch.runner, _Line())
+            line = _believed(self._batch_seconds, own, now, _Line)
             line.add(batch.padded_tokens, batch.compute_seconds)
-            for known in ((batch.runner, batch.lane), (None, batch.lane)):
-                ratio = self._worker_seconds.setdefault(known, _Ratio())
+            line.believed_until = believed_until
+            for known in (own, (None, batch.lane)):
+                ratio = _believed(self._worker_seconds, known, now, _Ratio)
                 ratio.add(worker_seconds, batch.tokens, fade)
+                ratio.believed_until = believed_until
 
     def read(self, model: str, units: int, tokens: int) -> None:
         """Learn how many tokens some content had. units: characters or bytes of it."""
@@ -66,13 +85,14 @@ class CostModel:
         Of one model, or of what the lane computed lately.
         """
         known = self._worker_seconds.get((model, lane))
-        return known.value if known else 0.0
+        return known.value if known and time.monotonic() < known.believed_until else 0.0
 
-    def batch_seconds(self, model: str, padded_tokens: int) -> float:
-        """Seconds that a model takes for a batch."""
+    def batch_seconds(self, model: str, lane: Lane, padded_tokens: int) -> float:
+        """Seconds that a model takes for a batch of a lane."""
+        now = time.monotonic()
         with self._lock:
-            known = self._batch_seconds.get(model)
-            return known.at(padded_tokens) if known else 0.0
+            known = self._batch_seconds.get((model, lane))
+            return known.at(padded_tokens) if known and now < known.believed_until else 0.0
 
     def tokens(self, model: str, units: int) -> float:
         """Tokens that a content of so many characters or bytes is likely to have.
@@ -92,6 +112,7 @@ class _Line:
     y: float = 0.0
     xx: float = 0.0
     xy: float = 0.0
+    believed_until: float = math.inf
 
     def add(self, x: float, y: float) -> None:
         fade = math.exp(-y / _MEMORY_SECONDS)
@@ -110,3 +131,16 @@ class _Line:
             if slope >= 0 and base >= 0:
                 return base + slope * x
         return self.y / self.x * x
+
+
+Figure = TypeVar("Figure", _Ratio, _Line)
+
+
+def _believed(
+    figures: dict[Key, Figure], key: Key, now: float, new: Callable[[], Figure]
+) -> Figure:
+    """The figure of a key, or a new one where there is none that is believed."""
+    figure = figures.get(key)
+    if figure is None or now >= figure.believed_until:
+        figure = figures[key] = new()
+    return figure

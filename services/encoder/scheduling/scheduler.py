@@ -231,7 +231,7 @@ class Scheduler:
     def _is_late(self, item: AnyItem, now: float) -> bool:
         if item.deadline == math.inf:
             return False
-        seconds = self._costs.batch_seconds(item.runner.name, item.length)
+        seconds = self._costs.batch_seconds(item.runner.name, item.lane, item.length)
         return now + seconds >= item.deadline
 
     def _compute(self, batch: Sequence[AnyItem]) -> None:
