@@ -162,6 +162,9 @@ class _Reader:
             return self.model.prepare(content, options)
         except ServiceError as error:
             return error
-        except Exception:  # noqa: BLE001 - it is that content's, its mates are well
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # noqa: BLE001 - it is that content's, its mates are well
+            # a panic of the tokeniser, too, which is no Exception
             _log.exception("a content could not be read", extra=fields(model=self.name))
             return Internal("this content could not be read")

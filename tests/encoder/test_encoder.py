@@ -192,20 +192,26 @@ async def test_long_contents_are_read_on_threads_and_equal_short_ones() -> None:
         assert sorted(model.read) == sorted([*texts, ""])
 
 
+class Panic(BaseException):
+    """As libraries written in Rust raise."""
+
+
+@pytest.mark.parametrize("length", [1, 1000])
+@pytest.mark.parametrize("error", [ZeroDivisionError, Panic])
 async def test_what_prepare_did_not_foresee_is_that_contents_error(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException], length: int
 ) -> None:
     model = StubModel()
     prepare = model.prepare
 
     def broken(content: Content, options: PrepareOptions) -> Any:
         if content.data == "broken":
-            raise ZeroDivisionError
+            raise error
         return prepare(content, options)
 
     monkeypatch.setattr(model, "prepare", broken)
     async with serving(model) as served:
-        broken_, fine = await served.outcomes("broken", "fine")
+        broken_, fine = await served.outcomes("broken", "fine" * length)
         assert isinstance(broken_, Internal)
         assert isinstance(fine, np.ndarray)
 

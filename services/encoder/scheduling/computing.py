@@ -38,7 +38,8 @@ def compute(items: Sequence[AnyItem]) -> Iterator[Computed]:
             value if isinstance(value, ServiceError) else Done(value, started - item.since, seconds)
             for item, value in zip(items, values, strict=True)
         ]
-    except Exception as error:  # noqa: BLE001 - a worker outlives whatever a batch meets
+    except BaseException as error:  # noqa: BLE001 - a worker outlives whatever a batch meets
+        # a panic of a library in Rust, too, which is no Exception
         failure = error
     else:
         yield items, outcomes, _batch(items, started, seconds)
@@ -47,7 +48,7 @@ def compute(items: Sequence[AnyItem]) -> Iterator[Computed]:
     yield from _halved(items, failure)
 
 
-def _halved(items: Sequence[AnyItem], error: Exception) -> Iterator[Computed]:
+def _halved(items: Sequence[AnyItem], error: BaseException) -> Iterator[Computed]:
     if len(items) > 1:
         middle = len(items) // 2
         for half in (items[:middle], items[middle:]):

@@ -9,6 +9,7 @@ at the lowest priority, so that the kernel takes the CPU from them, in the middl
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import threading
 import time
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
     AnyItem = Item[Any, Any]
     Outcome = Done[Any] | ServiceError
+
+_log = logging.getLogger("searchmesh.scheduler")
 
 
 @dataclass(slots=True)
@@ -239,11 +242,11 @@ class Scheduler:
         for items, outcomes, computed in compute(batch):
             if computed:
                 # first, so that a scrape that follows an answer has it
-                self._on_batch(computed)
+                _whatever_happens(self._on_batch, computed)
             self._answer(items, outcomes)
             if computed:
                 now = time.monotonic()
-                self._costs.computed(computed, now - began)
+                _whatever_happens(self._costs.computed, computed, now - began)
                 began = now
 
     def _answer(self, items: Sequence[AnyItem], outcomes: Sequence[Outcome]) -> None:
@@ -256,4 +259,12 @@ class Scheduler:
 
 def _tell(items: Sequence[AnyItem], outcomes: Sequence[Outcome]) -> None:
     for item, outcome in zip(items, outcomes, strict=True):
-        item.done(item, outcome)
+        _whatever_happens(item.done, item, outcome)
+
+
+def _whatever_happens(tell: Callable[..., object], *what: object) -> None:
+    """Tell somebody something; what fails there ends no worker and keeps no answer from others."""
+    try:
+        tell(*what)
+    except Exception:  # noqa: BLE001 - as it says
+        _log.exception("a batch's outcome could not be told")

@@ -113,9 +113,10 @@ async def serving(**changes: Any) -> AsyncIterator[Served]:
         "batch_tokens": 100,
         "age_bound_seconds": 1e9,
         "most_running": 1024,
+        "on_batch": batches.append,
         **changes,
     }
-    async with Scheduler("test", **arguments, costs=costs, on_batch=batches.append) as scheduler:
+    async with Scheduler("test", **arguments, costs=costs) as scheduler:
         yield Served(scheduler, costs, batches)
 
 

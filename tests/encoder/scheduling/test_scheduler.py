@@ -204,6 +204,50 @@ async def test_a_runner_that_loses_an_answer_ends_no_worker() -> None:
         assert await values(served.submit(served.waiting(2))) == [4]
 
 
+async def test_who_cannot_take_an_answer_keeps_none_from_others() -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with serving() as served:
+        async with served.busy_worker():
+            bad, good = served.waiting(1), served.waiting(2)
+            bad.item.done = fail
+            served.submit(bad, good)
+        assert (await asyncio.wait_for(good.future, 5)).value == 4
+
+
+@pytest.mark.parametrize("who", ["costs", "on_batch"])
+async def test_who_cannot_take_a_measurement_ends_no_worker(
+    monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    more = {"on_batch": fail} if who == "on_batch" else {}
+    async with serving(**more) as served:
+        if who == "costs":
+            monkeypatch.setattr(served.costs, "computed", fail)
+        for number in range(3):
+            (future,) = served.submit(served.waiting(number))
+            assert (await asyncio.wait_for(future, 5)).value == 2 * number
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_panic_that_is_no_exception_ends_no_worker() -> None:
+    class Panic(BaseException):
+        """As libraries written in Rust raise."""
+
+    class Panicking(Recorder):
+        def run(self, payloads: Sequence[Any]) -> list[Any]:
+            raise Panic
+
+    async with serving() as served:
+        (lost,) = served.submit(served.waiting(1, runner=Panicking()))
+        with pytest.raises(Internal):
+            await asyncio.wait_for(lost, 5)
+        assert await values(served.submit(served.waiting(2))) == [4]
+
+
 async def test_nothing_to_do_is_no_fault() -> None:
     async with serving() as served:
         assert served.submit() == []
