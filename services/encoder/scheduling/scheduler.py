@@ -193,35 +193,31 @@ class Scheduler:
             self._running += 1
         while True:
             with self._lock:
-                batch = self._next_batch(pool)
+                # nothing else here: a worker of the lowest priority that is stopped while it holds
+                # the lock stops all others
+                batch = [] if self._must_yield(pool) else pool.queue.take(time.monotonic())
                 if not batch:
                     self._running -= 1
                     if self._closed:
                         return
                     pool.idle.append(wakeup)
                     self._wake()
-            if batch:
-                self._compute(batch)
-            else:
+            if not batch:
                 wakeup.acquire()
+            elif in_time := self._in_time(batch):
+                self._compute(in_time)
 
-    def _next_batch(self, pool: _Pool) -> list[AnyItem]:
-        """The items to compute now; none where there are none, or it is another's turn."""
-        if self._must_yield(pool):
-            return []
+    def _in_time(self, batch: Sequence[AnyItem]) -> list[AnyItem]:
+        """Those of a batch that can meet their deadlines; the others are told."""
         now = time.monotonic()
-        while pool.queue:
-            batch = pool.queue.take(now)
-            late = [item for item in batch if self._is_late(item, now)]
-            if late:
-                error = DeadlineExceeded(
-                    "the deadline could not be met any more when its turn came"
-                )
-                self._answer(late, [error] * len(late))
-                batch = [item for item in batch if item not in late]
-            if batch:
-                return batch
-        return []
+        in_time: list[AnyItem] = []
+        late: list[AnyItem] = []
+        for item in batch:
+            (late if self._is_late(item, now) else in_time).append(item)
+        if late:
+            error = DeadlineExceeded("the deadline could not be met any more when its turn came")
+            self._answer(late, [error] * len(late))
+        return in_time
 
     def _must_yield(self, pool: _Pool) -> bool:
         if self._closed:

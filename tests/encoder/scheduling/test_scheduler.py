@@ -145,6 +145,23 @@ async def test_what_cannot_be_in_time_any_more_is_not_computed() -> None:
         assert served.runner.batches == [[0], [2]]
 
 
+async def test_an_item_is_judged_while_the_lock_is_free() -> None:
+    free = []
+
+    def estimate(*_: object) -> float:
+        lock = served.scheduler._lock
+        free.append(lock.acquire(timeout=2))
+        if free[-1]:
+            lock.release()
+        return 0.0
+
+    async with serving() as served:
+        served.costs.batch_seconds = estimate  # type: ignore[method-assign]
+        (future,) = served.submit(served.waiting(1, deadline=1e12))
+        assert (await future).value == 2
+    assert free == [True]
+
+
 async def test_a_deadline_can_be_put_off_while_an_item_waits() -> None:
     async with serving() as served:
         async with served.busy_worker():
