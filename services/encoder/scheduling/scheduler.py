@@ -220,12 +220,13 @@ class Scheduler:
         return in_time
 
     def _must_yield(self, pool: _Pool) -> bool:
+        """Whether too many run, or a query's worker is idle only because this one runs."""
         if self._closed:
             return False
-        first_in_line = pool.lane is Lane.QUERY or not self._pools[Lane.QUERY].queue
-        return self._running > self._most_running or (
-            self._running == self._most_running and not first_in_line
-        )
+        if self._running == self._most_running and pool.lane is Lane.BULK:
+            queries = self._pools[Lane.QUERY]
+            return bool(queries.queue and queries.idle)
+        return self._running > self._most_running
 
     def _is_late(self, item: AnyItem, now: float) -> bool:
         if item.deadline == math.inf:

@@ -92,6 +92,15 @@ async def test_queries_come_first_where_a_quota_is_used_up() -> None:
         assert served.runner.batches == [[0], ["q"], ["r"], ["b"]]
 
 
+async def test_bulk_goes_on_while_no_worker_of_queries_is_free() -> None:
+    async with serving(most_running=2) as served, served.busy_worker():
+        (waits,) = served.submit(served.waiting("q"))
+        bulk = Recorder("bulk")
+        (future,) = served.submit(served.waiting("b", runner=bulk, lane=Lane.BULK))
+        assert (await asyncio.wait_for(future, 5)).value == "bb"
+        assert not waits.done()
+
+
 async def test_what_is_taken_back_is_not_computed() -> None:
     async with serving() as served:
         async with served.busy_worker():
