@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from searchmesh_common.errors import DeadlineExceeded
+from searchmesh_common.errors import DeadlineExceeded, Unavailable
 from searchmesh_encoder.cpus import lower_thread_priority
 from searchmesh_encoder.scheduling.computing import compute
 from searchmesh_encoder.scheduling.fair_queue import FairQueue
@@ -109,11 +109,14 @@ class Scheduler:
     def submit(self, items: Sequence[AnyItem]) -> None:
         """Queue items, but for those taken back before; each one's `done` is called later.
 
-        It is told what the runner answered or raised, or DeadlineExceeded where the item's turn
-        came too late.
+        It is told what the runner answered or raised, DeadlineExceeded where the item's turn came
+        too late, or Unavailable where the workers are being ended.
         """
         now = time.monotonic()
         with self._lock:
+            if self._closed:
+                self._answer(items, [Unavailable("this encoder is stopping")] * len(items))
+                return
             for item in items:
                 if item.place is Place.OUTSIDE:
                     self._pools[item.lane].queue.push(item, now)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from searchmesh_common.errors import DeadlineExceeded, Internal, InvalidRequest
+from searchmesh_common.errors import DeadlineExceeded, Internal, InvalidRequest, Unavailable
 from searchmesh_encoder.work import Lane
 
 from .runners import Recorder, serving, values
@@ -283,6 +283,14 @@ async def test_ends_with_what_waits_answered() -> None:
     async with serving(workers=2) as served:
         futures = served.submit(*(served.waiting(number, length=60) for number in range(20)))
     assert await values(futures) == [2 * number for number in range(20)]
+
+
+async def test_what_comes_after_the_end_is_told_so() -> None:
+    async with serving() as served:
+        pass
+    (future,) = served.submit(served.waiting(1))
+    with pytest.raises(Unavailable, match="stopping"):
+        await asyncio.wait_for(future, 5)
 
 
 async def test_tells_how_long_the_oldest_has_waited() -> None:
