@@ -30,13 +30,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import uvloop
 
 from searchmesh.encoder.v1 import encoder_service_pb2 as pb
 from searchmesh.encoder.v1 import encoder_service_pb2_grpc as pb_grpc
 from searchmesh.type.v1 import content_pb2, vector_pb2
 from searchmesh_common import logs
 from searchmesh_common.errors import Overloaded
-from searchmesh_common.lifecycle import new_event_loop
 from searchmesh_common.metrics import new_registry
 from searchmesh_common.server import Server
 from searchmesh_common.server_settings import LogFormat, LogLevel, ServerSettings
@@ -59,7 +59,11 @@ RESPONSE = pb.EncodeResponse(
 
 _DEADLINE_SECONDS = 30
 
-_LOOPS = {"bare": asyncio.new_event_loop, "ours": new_event_loop, "refusing": new_event_loop}
+_LOOPS = {
+    "bare": asyncio.new_event_loop,
+    "ours": uvloop.new_event_loop,
+    "refusing": uvloop.new_event_loop,
+}
 
 
 class EchoServicer(pb_grpc.EncoderServiceServicer):
