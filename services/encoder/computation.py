@@ -124,6 +124,7 @@ class Computation:
         "held_tokens",
         "key",
         "lane",
+        "likely_tokens",
         "model",
         "options",
         "read_at",
@@ -138,6 +139,7 @@ class Computation:
         *,
         lane: Lane,
         caller: str,
+        likely_tokens: int,
         key: bytes | None = None,
     ) -> None:
         self.model = model
@@ -147,6 +149,8 @@ class Computation:
         self.entered_lane = lane
         """The one that it counts against; `lane` is where it is worked on."""
         self.caller = caller
+        self.likely_tokens = likely_tokens
+        """What it was let in for."""
         self.key = key
         """What equal contents share; None where that is not asked for."""
         self.deadline = -math.inf

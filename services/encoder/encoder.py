@@ -190,9 +190,9 @@ class Encoder:
                     asked.options,
                     lane=asked.lane,
                     caller=call.caller,
+                    likely_tokens=likely,
                     key=keys[index],
                 )
-                one.held_tokens = likely
                 new.append(one)
                 in_flight.add(one)
             one.join(call.gathering, index, call.deadline)
@@ -212,7 +212,7 @@ class Encoder:
         tokens = []
         units = 0
         for index in missing:
-            if keys[index] in self._in_flight:
+            if self._in_flight.is_joined(keys[index], asked.lane):
                 tokens.append(0)
                 continue
             size = len(asked.contents[index].data)

@@ -66,8 +66,14 @@ class InFlight:
         self._by_key: dict[bytes, Computation] = {}
         self._to_compute: list[AnyItem] = []
 
-    def __contains__(self, key: bytes | None) -> bool:
-        return key in self._by_key
+    def is_joined(self, key: bytes | None, lane: Lane) -> bool:
+        """Whether an equal content is on its way so that one more who waits costs nothing.
+
+        One of the bulk lane costs a query's lane as much as a new one: it is taken over, or
+        computed a second time.
+        """
+        found = self._by_key.get(key) if key is not None else None
+        return found is not None and (lane is Lane.BULK or found.lane is Lane.QUERY)
 
     def find(self, key: bytes | None, lane: Lane, caller: str) -> Computation | None:
         """The computation of an equal content, if a call of this lane may wait for it.
@@ -90,12 +96,12 @@ class InFlight:
         reader = _Reader(model)
         if sum([len(one.content.data) for one in computations]) > _INLINE_UNITS:
             for one in computations:
-                self._admission.hold(one.lane, one.caller, one.held_tokens)
+                self._admission.hold(one.lane, one.caller, one.likely_tokens)
+                one.held_tokens = one.likely_tokens
             self._readers.submit([one.to_read(reader) for one in computations])
             return
         items: list[AnyItem] = []
         for one in computations:
-            one.held_tokens = 0
             items += one.prepared(reader.read(one.content, one.options))
         self._computing.submit(items)
 

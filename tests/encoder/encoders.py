@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -21,6 +22,8 @@ from searchmesh_encoder.prepared import Part, Prepared, Segmentation, TextSpan
 from searchmesh_encoder.registry import ModelRegistry, State
 from searchmesh_encoder.server import build_encoder
 from searchmesh_encoder.settings import EncoderSettings
+from searchmesh_encoder.tallies import OUTCOMES
+from searchmesh_encoder.work import Lane
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -64,6 +67,24 @@ class Served:
         value = self._prometheus.get_sample_value(name, {"lane": lane})
         assert value is not None
         return value
+
+    def contents_ended(self) -> float:
+        """Contents of which one outcome or another was counted."""
+        labels = itertools.product((lane.value for lane in Lane), OUTCOMES)
+        return sum(
+            self.counted("encoder_contents_total", lane=lane, outcome=outcome)
+            for lane, outcome in labels
+        )
+
+    def assert_nothing_is_left(self) -> None:
+        """Of calls that have ended, in any count that admission or metrics keep."""
+        for lane in Lane:
+            for name in ("encoder_pending_bytes", "encoder_queue_tokens"):
+                assert self.gauge(name, lane.value) == 0
+            assert self.counted("encoder_in_flight", lane=lane.value) == 0
+            assert not self.encoder._admission._rooms[lane].tokens
+        assert not self.encoder._in_flight._by_key
+        assert not self.encoder._in_flight._to_compute
 
     async def until(self, name: str, value: float, lane: str = "query") -> None:
         """Wait until a lane's gauge has a value."""

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from searchmesh_common.errors import DeadlineExceeded, Internal, Overloaded
-from searchmesh_encoder.prepared import InputRole, PrepareOptions
+from searchmesh_encoder.prepared import InputRole, PrepareOptions, Segmentation
 from searchmesh_encoder.work import Lane
 
 from .encoders import StubModel, serving
@@ -20,7 +20,7 @@ from .encoders import StubModel, serving
 if TYPE_CHECKING:
     from .encoders import Served
 
-LONG = "long " * 200
+LONG = "long " * 199 + "long"
 """Too long to be read on the event loop."""
 
 
@@ -132,6 +132,20 @@ async def test_a_query_takes_what_waits_in_bulk_over_into_its_lane() -> None:
         assert served.gauge("encoder_pending_bytes", "bulk") == 0
 
 
+async def test_what_a_query_would_take_over_needs_room_in_its_lane() -> None:
+    model = StubModel()
+    async with serving(model, workers=1, queue_tokens=100) as served:
+        running = [await held(served, model, lane) for lane in (Lane.BULK, Lane.QUERY)]
+        running += [served.start("b" * 60, lane=Lane.BULK), served.start("q" * 60)]
+        await served.until("encoder_queue_tokens", 60, lane="bulk")
+        await served.until("encoder_queue_tokens", 60)
+        with pytest.raises(Overloaded):
+            await served.outcomes("b" * 60)
+        assert served.gauge("encoder_queue_tokens", "bulk") == 60
+        model.release()
+        await asyncio.gather(*running)
+
+
 async def test_a_query_does_not_wait_for_what_a_bulk_worker_has() -> None:
     model = StubModel()
     async with serving(model, workers=1) as served:
@@ -174,38 +188,54 @@ _CALLS = st.lists(
     st.tuples(
         st.lists(st.sampled_from(("a", "bb", "cc", "d!", LONG)), min_size=1, max_size=6),
         st.sampled_from(Lane),
-        st.sampled_from(("stays", "leaves", "is late")),
+        st.sampled_from(("stays", "leaves", "leaves later", "is late")),
         st.sampled_from(("", "one", "other")),
+        st.sampled_from(Segmentation),
     ),
     max_size=20,
 )
 
 
 @settings(max_examples=25, deadline=None)
-@given(calls=_CALLS, coalesce=st.booleans())
+@given(calls=_CALLS, coalesce=st.booleans(), cache_bytes=st.sampled_from((0, 10_000)))
 async def test_every_call_has_one_end_and_nothing_is_left(
-    calls: list[tuple[list[str], Lane, str, str]], coalesce: bool
+    calls: list[tuple[list[str], Lane, str, str, Segmentation]], coalesce: bool, cache_bytes: int
 ) -> None:
-    async with serving(StubModel(), coalesce=coalesce, queue_tokens=10**6) as served:
-        ends: dict[str, type[BaseException] | tuple[type[BaseException], ...]] = {
-            "leaves": asyncio.CancelledError,
-            "is late": (DeadlineExceeded, Overloaded),
-        }
+    model = StubModel()
+    more = {"coalesce": coalesce, "cache_bytes": cache_bytes, "queue_tokens": 10**6}
+    async with serving(model, **more) as served:
         tasks = []
-        for texts, lane, fate, caller in calls:
+        for texts, lane, fate, caller, segmentation in calls:
+            asked = {
+                "lane": lane,
+                "caller": caller,
+                "options": PrepareOptions(segmentation=segmentation),
+            }
             deadline = time.monotonic() + 0.001 if fate == "is late" else None
-            task = served.start(*texts, lane=lane, caller=caller, deadline=deadline)
-            tasks.append((task, texts, fate))
-            await asyncio.sleep(0)
-            if fate == "leaves":
+            task = served.start(*texts, deadline=deadline, **asked)
+            tasks.append((task, texts, fate, segmentation))
+            await asyncio.sleep(0.001 if fate == "leaves later" else 0)
+            if fate.startswith("leaves"):
                 task.cancel()
         ended = await asyncio.gather(*(task for task, *_ in tasks), return_exceptions=True)
-        for end, (_, texts, fate) in zip(ended, tasks, strict=True):
+        for end, (_, texts, fate, segmentation) in zip(ended, tasks, strict=True):
             if isinstance(end, BaseException):
-                assert isinstance(end, ends[fate])
+                assert isinstance(end, _ENDS[fate])
                 continue
             for outcome, text in zip(end, texts, strict=True):
-                assert isinstance(outcome, Internal) if "!" in text else outcome[0] == len(text)
-        for name in ("query", "bulk"):
-            assert served.gauge("encoder_pending_bytes", name) == 0
-            assert served.gauge("encoder_queue_tokens", name) == 0
+                if "!" in text:
+                    assert isinstance(outcome, Internal)
+                elif segmentation is Segmentation.WHOLE:
+                    assert outcome[0] == len(text)
+                else:
+                    assert [one.segment.text for one in outcome] == text.split(" ")
+        given_contents = sum(len(texts) for _, texts, *_ in tasks)
+        assert served.contents_ended() == given_contents
+        served.assert_nothing_is_left()
+
+
+_ENDS: dict[str, type[BaseException] | tuple[type[BaseException], ...]] = {
+    "leaves": asyncio.CancelledError,
+    "leaves later": asyncio.CancelledError,
+    "is late": (DeadlineExceeded, Overloaded),
+}
