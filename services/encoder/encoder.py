@@ -138,7 +138,7 @@ class Encoder:
             call.tallies.looked_up(hits=len(keys), misses=0)
             return
         lane, gathering = call.asked.lane, call.gathering
-        self._admission.hold_bytes(lane, call.units)
+        self._admission.take_bytes(lane, call.units)
         try:
             self._set_out(call, keys, missing)
             if self._cache is not None:

@@ -74,16 +74,17 @@ async def test_what_takes_too_long_by_itself_is_refused() -> None:
 async def test_a_slow_first_run_does_not_close_the_lane_for_good(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cost_model, "_BELIEVED_SECONDS", 0.2)
-    monkeypatch.setattr(cost_model, "_BELIEVED_TIMES", 1.0)
+    monkeypatch.setattr(cost_model, "_BELIEVED_SECONDS", 0.5)
+    monkeypatch.setattr(cost_model, "_BELIEVED_TIMES", 0.0)
     model = StubModel()
     async with serving(model, **ONE_AT_A_TIME) as served:
         model.hold()
         first = served.start("first")
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.8)
         model.release()
         await first
-        with pytest.raises(Overloaded):
+        # or late, where it came before the worker had noted its time
+        with pytest.raises((Overloaded, DeadlineExceeded)):
             await served.outcomes("other", deadline=time.monotonic() + 0.1)
         await asyncio.sleep(0.6)
         await served.outcomes("other", deadline=time.monotonic() + 1)
@@ -133,6 +134,24 @@ async def test_no_more_bytes_are_worked_on_than_allowed() -> None:
         model.release()
         await asyncio.gather(first, bulk)
         await served.outcomes("b" * 4000)
+
+
+async def test_equals_of_what_is_on_its_way_take_room_too() -> None:
+    model = StubModel()
+    async with serving(model, pending_bytes=10_000, queue_tokens=10**6, workers=1) as served:
+        model.hold()
+        calls = [served.start("a" * 3000) for _ in range(3)]
+        await model.wait_entered()
+        with pytest.raises(Overloaded, match="bytes of contents are being worked on"):
+            await served.outcomes("a" * 3000)
+        model.release()
+        await asyncio.gather(*calls)
+
+
+async def test_a_call_larger_than_the_room_is_let_in_alone_whatever_the_cache_has_of_it() -> None:
+    async with serving(StubModel(), pending_bytes=100, queue_tokens=10**6) as served:
+        await served.outcomes("a" * 90)
+        await served.outcomes("a" * 90, "b" * 90)
 
 
 async def test_segments_are_estimated_beyond_the_window() -> None:

@@ -91,12 +91,8 @@ class Admission:
         return 1 + int(min(self._computing.costs.tokens(model, units), most))
 
     def check(self, call: Estimate, deadline: float) -> None:
-        """Raise Overloaded where a call has no room or no time; it says when to come back.
-
-        Its bytes are held already.
-        """
+        """Raise Overloaded where a call has no room or no time; it says when to come back."""
         self._check_tokens(call)
-        self._check_bytes(call)
         if deadline < math.inf:
             self._check_deadline(call, deadline - time.monotonic())
 
@@ -111,8 +107,22 @@ class Admission:
         if not room.tokens[caller]:
             del room.tokens[caller]
 
+    def take_bytes(self, lane: Lane, count: int) -> None:
+        """Count what a call keeps in memory until `hold_bytes` lets it go.
+
+        Raises Overloaded where there is no room for it.
+        """
+        held = self._rooms[lane].bytes
+        if held and held + count > self._pending_bytes:
+            tokens = self._computing.scheduler.waiting_tokens(lane)
+            raise _overloaded(
+                f"{held} bytes of contents are being worked on, no room for {count} more",
+                tokens * self._token_seconds(lane),
+            )
+        self.hold_bytes(lane, count)
+
     def hold_bytes(self, lane: Lane, count: int) -> None:
-        """Count bytes that a lane's calls keep in memory; fewer again with a negative count."""
+        """Count bytes more that a lane's calls keep in memory, or fewer with a negative count."""
         self._rooms[lane].bytes += count
 
     def held_tokens(self, lane: Lane) -> int:
@@ -135,16 +145,6 @@ class Admission:
         if waiting + call.tokens > most:
             seconds = (waiting + call.tokens - most) * self._token_seconds(call.lane)
             raise _overloaded(f"{waiting} tokens are waiting, no room for more", seconds)
-
-    def _check_bytes(self, call: Estimate) -> None:
-        held = self._rooms[call.lane].bytes
-        others = held - call.units
-        if others and held > self._pending_bytes:
-            tokens = self._computing.scheduler.waiting_tokens(call.lane)
-            raise _overloaded(
-                f"{others} bytes of contents are being worked on, no room for {call.units} more",
-                tokens * self._token_seconds(call.lane),
-            )
 
     def _check_deadline(self, call: Estimate, left: float) -> None:
         wait, own = self._wait_seconds(call), self._own_seconds(call)
