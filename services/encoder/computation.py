@@ -279,7 +279,7 @@ class Computation:
         return Embedding(outcome, read.tokens, read.original_tokens, read.truncated)
 
     def _fail(self, error: DeadlineExceeded) -> None:
-        """Fail the calls that wait: none of them has more time than this one had."""
+        """Fail the calls that wait: none of them had more time when a worker looked."""
         waiters = self._waiters
         self._end(None)
         for gathering, _ in waiters:

@@ -51,12 +51,14 @@ class EncoderSettings(ServerSettings):
     waited so long is the caller's next, whatever its length."""
 
     queue_tokens: int = field(default=131_072, metadata=setting(minimum=1, maximum=100_000_000))
-    """Most tokens that wait for a worker, in each lane. What does not fit is refused with
-    RESOURCE_EXHAUSTED and the time to wait. Callers who hold little may use a quarter more."""
+    """Most tokens that wait for a worker, in each lane; those of contents that are not read yet are
+    guessed from their size. What does not fit is refused with RESOURCE_EXHAUSTED and the time to
+    wait, unless nothing waits. Callers who hold little may use a quarter more."""
 
     pending_bytes: int = field(default=268_435_456, metadata=setting(minimum=1))
-    """Most bytes of contents that are worked on, in each lane, waiting included. What does not fit
-    is refused with RESOURCE_EXHAUSTED and the time to wait."""
+    """Most bytes of contents that are worked on, in each lane, waiting included; a character of a
+    text counts as one. What does not fit is refused with RESOURCE_EXHAUSTED and the time to wait,
+    unless the lane has nothing else."""
 
     cache_bytes: int = field(default=67_108_864, metadata=setting(minimum=0))
     """Memory for embeddings of contents that were encoded before. 0: none are kept."""

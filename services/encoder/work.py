@@ -57,7 +57,7 @@ class Item(Generic[Payload, Result]):
     payload: Payload | None
     """What the runner takes; None once the item was taken back."""
     length: int
-    """Length on the axis that a batch pads; also what the item costs alone."""
+    """Length on the axis that a batch pads; also what the item costs alone. At least 1."""
     lane: Lane
     done: Callable[[Item[Payload, Result], Done[Result] | ServiceError], None]
     """Called once on the event loop, unless the item is cancelled first."""
