@@ -154,8 +154,8 @@ async def test_what_cannot_be_in_time_any_more_is_not_computed() -> None:
         assert served.runner.batches == [[0], [2]]
 
 
-async def test_an_item_is_judged_while_the_lock_is_free() -> None:
-    free = []
+async def test_an_item_is_judged_while_the_lock_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    free: list[bool] = []
 
     def estimate(*_: object) -> float:
         lock = served.scheduler._lock
@@ -165,7 +165,7 @@ async def test_an_item_is_judged_while_the_lock_is_free() -> None:
         return 0.0
 
     async with serving() as served:
-        served.costs.batch_seconds = estimate  # type: ignore[method-assign]
+        monkeypatch.setattr(served.costs, "batch_seconds", estimate)
         (future,) = served.submit(served.waiting(1, deadline=1e12))
         assert (await future).value == 2
     assert free == [True]
