@@ -87,6 +87,7 @@ def test_it_holds_four_packages_and_what_they_read(wheel: Path) -> None:
         "searchmesh/search/v1/search_service_pb2.pyi",
         "searchmesh_common/contract.binpb",
         "searchmesh_encoder/models/cards/all-minilm-l6-v2.yaml",
+        "searchmesh_encoder/models/cards/all-minilm-l6-v2-int8.yaml",
     ):
         assert needed in names
     assert any(name.startswith("searchmesh_search/journal/migrations/versions/") for name in names)
@@ -97,6 +98,6 @@ def test_it_works_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:
     pip = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-index")
     _run(*pip, "--target", installed, wheel, cwd=tmp_path)
     names = _run("-c", USE, installed, tmp_path / "home", cwd=tmp_path, path=installed)
-    assert names.split() == ["all-minilm-l6-v2"]
+    assert names.split() == ["all-minilm-l6-v2", "all-minilm-l6-v2-int8"]
     for module in ("searchmesh_encoder", "searchmesh_search"):
         assert "SEARCHMESH_HOME" in _run("-m", module, "--help", cwd=tmp_path, path=installed)

@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from searchmesh_common.errors import Overloaded
+from searchmesh_common.errors import DeadlineExceeded, Overloaded
 from searchmesh_encoder.work import Lane
 
 if TYPE_CHECKING:
@@ -91,10 +91,16 @@ class Admission:
         return 1 + int(min(self._computing.costs.tokens(model, units), most))
 
     def check(self, call: Estimate, deadline: float) -> None:
-        """Raise Overloaded where a call has no room or no time; it says when to come back."""
+        """Raise Overloaded where a call has no room or no time; it says when to come back.
+
+        Raises DeadlineExceeded where its time is over: there is nothing to come back for.
+        """
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded("the deadline had passed before anything was computed")
         self._check_tokens(call)
-        if deadline < math.inf:
-            self._check_deadline(call, deadline - time.monotonic())
+        if left < math.inf:
+            self._check_deadline(call, left)
 
     def hold(self, lane: Lane, caller: str, tokens: int) -> None:
         """Count a content that is about to be preprocessed."""
