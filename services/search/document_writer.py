@@ -19,12 +19,12 @@ import asyncio
 import hashlib
 import json
 import uuid
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from searchmesh_common.errors import Aborted, InvalidRequest, ServiceError
+from searchmesh_common.errors import Aborted, ServiceError
 from searchmesh_search.document_checks import prepare
-from searchmesh_search.engine import Engine, Row
+from searchmesh_search.document_vectors import rows_of, vectors_of, writes_of
 from searchmesh_search.engine_losses import losses_told, require_rows
 from searchmesh_search.journal import (
     Journal,
@@ -33,7 +33,6 @@ from searchmesh_search.journal import (
     request_rows,
     write_rows,
 )
-from searchmesh_search.journal.write_rows import Write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -42,26 +41,15 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from searchmesh_search.collection_spec import Collection
-    from searchmesh_search.content import Content
     from searchmesh_search.content_store import ContentRef, ContentStore
     from searchmesh_search.deadline import Deadline
     from searchmesh_search.document_checks import NewDocument, PreparedDocument
+    from searchmesh_search.document_vectors import Encode
+    from searchmesh_search.engine import Engine
+    from searchmesh_search.journal.write_rows import Write
     from searchmesh_search.sweeper import InHand, Sweeper
 
 DELETE = "DeleteDocuments"
-
-
-class Encode(Protocol):
-    """Turns documents' contents into vectors of one model."""
-
-    async def __call__(
-        self, model: str, fingerprint: str, contents: Sequence[Content], deadline: Deadline
-    ) -> Sequence[np.ndarray | ServiceError]:
-        """One vector, or that content's own error, for each content.
-
-        Raises FailedPrecondition when the model no longer has that fingerprint, Unavailable,
-        Overloaded, DeadlineExceeded.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +101,7 @@ class DocumentWriter:
         if prepared:
             # or a caller that tries again and again would fill the content store
             await require_rows(self._journal, self._engine, collection, deadline)
-        vectors = await self._vectors(collection, prepared, errors, deadline)
+        vectors = await vectors_of(self._encode, collection, prepared, errors, deadline)
         stored = [one for one in prepared if one.place in vectors]
         token = b""
         if stored:
@@ -140,34 +128,6 @@ class DocumentWriter:
             self._sweeper.wake()
         return removed
 
-    async def _vectors(
-        self,
-        collection: Collection,
-        prepared: Sequence[PreparedDocument],
-        errors: list[ServiceError | None],
-        deadline: Deadline,
-    ) -> dict[int, np.ndarray]:
-        """Vectors by a document's place; a document that gets none gets its error."""
-        vectors = {
-            one.place: one.document.vector for one in prepared if one.document.vector is not None
-        }
-        contents = {
-            one.place: one.document.content
-            for one in prepared
-            if one.place not in vectors and one.document.content is not None
-        }
-        if contents:
-            assert collection.model is not None
-            encoded = await self._encode(
-                collection.model, collection.fingerprint, list(contents.values()), deadline
-            )
-            for place, outcome in zip(contents, encoded, strict=True):
-                if isinstance(outcome, ServiceError):
-                    errors[place] = _within(outcome, f"documents[{place}].content")
-                else:
-                    vectors[place] = outcome
-        return vectors
-
     async def _store(
         self,
         collection: Collection,
@@ -184,7 +144,7 @@ class DocumentWriter:
             )
             async with losses_told(self._journal, collection, deadline):
                 token = await self._engine.insert(
-                    collection.physical, _rows(documents, writes, vectors), deadline.remaining()
+                    collection.physical, rows_of(documents, vectors, writes), deadline.remaining()
                 )
             replaced = await self._journal.write(
                 lambda c: _finish(c, collection, intent, writes), deadline
@@ -197,13 +157,6 @@ class DocumentWriter:
         return token
 
 
-def _within(error: ServiceError, path: str) -> ServiceError:
-    """A content's own error with the fields as our caller spells them."""
-    if not isinstance(error, InvalidRequest):
-        return error
-    return InvalidRequest(*(replace(one, field=f"{path}.{one.field}") for one in error.violations))
-
-
 def _begin(
     connection: Connection,
     collection: Collection,
@@ -213,10 +166,8 @@ def _begin(
 ) -> list[Write]:
     collection_rows.require(connection, collection.id, collection.name)
     first = write_rows.allocate_generations(connection, collection.id, len(documents))
-    writes = [
-        Write(one.document.id, first + place, 1, ref)
-        for place, (one, ref) in enumerate(zip(documents, refs, strict=True))
-    ]
+    generations = range(first, first + len(documents))
+    writes = writes_of(documents, generations, refs)
     write_rows.add_pending(connection, collection.id, intent, writes)
     return writes
 
@@ -243,14 +194,3 @@ def _delete(
     removed = document_rows.remove(connection, collection.id, document_ids)
     request_rows.remember(connection, DELETE, request_id, digest, str(removed))
     return removed
-
-
-def _rows(
-    documents: Sequence[PreparedDocument],
-    writes: Sequence[Write],
-    vectors: Mapping[int, np.ndarray],
-) -> list[Row]:
-    return [
-        Row(write.document_id, write.generation, 0, vectors[one.place], one.fields)
-        for one, write in zip(documents, writes, strict=True)
-    ]

@@ -39,6 +39,15 @@ def _content_columns() -> tuple[Column[str], Column[int], Column[int]]:
     )
 
 
+# Search services that share the journal. One whose lease is over has died, or is as good as dead:
+# what it had begun is undone or goes to another.
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("lease_until", BigInteger, nullable=False),
+)
+
 collections = Table(
     "collections",
     metadata,
@@ -56,6 +65,8 @@ collections = Table(
     Column("spec", Text, nullable=False),
     Column("document_count", BigInteger, nullable=False),
     Column("next_generation", BigInteger, nullable=False),
+    # the replica that creates it; null once it is ready
+    Column("owner", String(32)),
     # microseconds since 1970, UTC
     Column("create_time", BigInteger, nullable=False),
     Column("update_time", BigInteger, nullable=False),
@@ -73,6 +84,8 @@ documents = Table(
     Column("generation", BigInteger, nullable=False),
     # rows of that generation in the engine
     Column("segments", Integer, nullable=False),
+    # where each segment lies in the content; null where the document is one segment
+    Column("spans", LargeBinary),
     *_content_columns(),
     Column("update_time", BigInteger, nullable=False),
     sqlite_with_rowid=False,
@@ -84,10 +97,14 @@ pending = Table(
     metadata,
     Column("collection_id", ForeignKey("collections.id"), primary_key=True),
     Column("generation", BigInteger, primary_key=True, autoincrement=False),
-    # the call that began it
-    Column("intent", String(32), nullable=False),
+    # the call or the batch of an import that began it
+    Column("intent", String(160), nullable=False),
+    # the replica that serves the call; null for a batch, whose pending rows stay its own until it
+    # is done, whoever works on it
+    Column("owner", String(32)),
     Column("document_id", String(256), nullable=False),
     Column("segments", Integer, nullable=False),
+    Column("spans", LargeBinary),
     *_content_columns(),
     Index(None, "intent"),
     sqlite_with_rowid=False,
@@ -118,4 +135,75 @@ requests = Table(
     Column("result", Text, nullable=False),
     Column("create_time", BigInteger, nullable=False),
     Index(None, "create_time"),
+)
+
+# Imports, and the operations of the same names.
+imports = Table(
+    "imports",
+    metadata,
+    Column("id", String(128), primary_key=True),
+    Column("request_id", String(128), nullable=False),
+    # not a foreign key: an import outlives its collection
+    Column("collection_id", BigInteger, nullable=False),
+    Column("collection_name", String(63), nullable=False),
+    Column("state", String(16), nullable=False),
+    # counts the streams that have brought documents: only the last one may
+    Column("receiver", BigInteger, nullable=False),
+    Column("received_count", BigInteger, nullable=False),
+    Column("encoded_count", BigInteger, nullable=False),
+    Column("stored_count", BigInteger, nullable=False),
+    Column("searchable_count", BigInteger, nullable=False),
+    Column("failed_count", BigInteger, nullable=False),
+    Column("batch_count", Integer, nullable=False),
+    # the engine's, of the last rows stored
+    Column("write_token", LargeBinary, nullable=False),
+    # google.rpc.Status of an import that could not go on
+    Column("error", LargeBinary),
+    Column("create_time", BigInteger, nullable=False),
+    Column("update_time", BigInteger, nullable=False),
+    Column("end_time", BigInteger),
+    CheckConstraint(
+        "state IN ('RECEIVING', 'RUNNING', 'SUCCEEDED', 'CANCELLED', 'FAILED')", name="state"
+    ),
+    Index(None, "end_time"),
+)
+
+# What an import received and committed at once, to be encoded and stored at once.
+import_batches = Table(
+    "import_batches",
+    metadata,
+    Column("import_id", ForeignKey("imports.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    # the first document's place in the import
+    Column("position", BigInteger, nullable=False),
+    Column("documents", Integer, nullable=False),
+    # of the first document, taken when the batch was received: what was received last wins
+    Column("generation", BigInteger, nullable=False),
+    # where each document lies in the content store; null once the batch is done
+    Column("refs", LargeBinary),
+    # of each document, to tell a repeated import from another
+    Column("digests", LargeBinary, nullable=False),
+    Column("state", String(16), nullable=False),
+    # the replica that works on it, and how many have begun to: what an earlier one says no longer
+    # counts
+    Column("owner", String(32)),
+    Column("fence", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    # not before this: it failed, and may succeed later
+    Column("due_time", BigInteger, nullable=False),
+    # documents counted as encoded, so that a second attempt does not count them again
+    Column("encoded", Integer, nullable=False),
+    CheckConstraint("state IN ('WAITING', 'DONE')", name="state"),
+    Index(None, "state", "due_time"),
+)
+
+# Documents that an import set aside.
+import_failures = Table(
+    "import_failures",
+    metadata,
+    Column("import_id", ForeignKey("imports.id"), primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("document_id", Text, nullable=False),
+    # google.rpc.Status
+    Column("status", LargeBinary, nullable=False),
 )
