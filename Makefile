@@ -28,7 +28,7 @@ run: $(VENV)/.run ## Start both services, index the standard library's documenta
 demo: $(VENV)/.run ## The same, but exit after the answers
 	@$(BIN)/python examples/python_docs.py
 
-test: $(VENV)/.dev ## Run every test
+test: $(VENV)/.dev ## Run every test but those on whole corpora
 	$(BIN)/python -m pytest
 
 test-fast: $(VENV)/.dev ## Run the tests that are fast enough for every save

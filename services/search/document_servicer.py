@@ -61,6 +61,7 @@ class DocumentServicer(pb_grpc.DocumentServiceServicer):
     async def GetDocument(
         self, request: pb.GetDocumentRequest, context: ServicerContext[Any, Any]
     ) -> document_pb2.Document:
+        _require_token(request.read_after)
         deadline = Deadline.of_call()
         collection = await self._collections.get(request.collection, deadline)
         read = self._documents.get_with_vector if request.include_vector else self._documents.get
@@ -70,6 +71,7 @@ class DocumentServicer(pb_grpc.DocumentServiceServicer):
     async def ListDocuments(
         self, request: pb.ListDocumentsRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListDocumentsResponse:
+        _require_token(request.read_after)
         deadline = Deadline.of_call()
         collection = await self._collections.get(request.collection, deadline)
         page = await self._documents.list_page(
@@ -91,8 +93,7 @@ class DocumentServicer(pb_grpc.DocumentServiceServicer):
         self, request: pb.CountDocumentsRequest, context: ServicerContext[Any, Any]
     ) -> pb.CountDocumentsResponse:
         _refuse_filter(request)
-        # every write that was answered is in the journal, which counts; so any token will do
-        write_tokens.decode(request.read_after)
+        _require_token(request.read_after)
         deadline = Deadline.of_call()
         collection = await self._collections.get(request.collection, deadline)
         return pb.CountDocumentsResponse(count=await self._documents.count(collection, deadline))
@@ -124,6 +125,13 @@ def _refuse_filter(request: pb.DeleteDocumentsRequest | pb.CountDocumentsRequest
     ):
         if given:
             raise Unsupported(f"{name}: not implemented yet; leave it out")
+
+
+def _require_token(read_after: str) -> None:
+    """For reads of the journal, which has every write that was answered: any token will do, but it
+    must be one. Raises InvalidRequest.
+    """
+    write_tokens.decode(read_after)
 
 
 def _refuse(method: str) -> None:

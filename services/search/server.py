@@ -45,6 +45,7 @@ from searchmesh_search.sweeper import InHand, Sweeper
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
+    from pathlib import Path
 
     from searchmesh_search.engine import Engine
     from searchmesh_search.settings import SearchSettings
@@ -149,12 +150,13 @@ def _encoder_target(settings: SearchSettings) -> Target:
             )
         credentials = None
     else:
-        (token,) = read_tokens(settings.encoder_token_file) or (None,)
+        if (settings.encoder_certificate is None) != (settings.encoder_key is None):
+            raise StartError("SEARCH_ENCODER_CERTIFICATE and SEARCH_ENCODER_KEY go together")
         credentials = Credentials(
             ca=settings.encoder_ca,
             certificate=settings.encoder_certificate,
             key=settings.encoder_key,
-            token=token,
+            token=_encoder_token(settings.encoder_token_file),
         )
     return Target(
         settings.encoder,
@@ -162,6 +164,19 @@ def _encoder_target(settings: SearchSettings) -> Target:
         health_service=ENCODER_SERVICE,
         max_message_bytes=settings.max_message_bytes,
     )
+
+
+def _encoder_token(path: Path | None) -> str | None:
+    """Raises StartError where the file holds more than the one token that a call can carry."""
+    tokens = read_tokens(path)
+    if tokens is None:
+        return None
+    if len(tokens) > 1:
+        raise StartError(
+            f"{path} holds {len(tokens)} tokens; SEARCH_ENCODER_TOKEN_FILE takes the one to call "
+            "the encoder with"
+        )
+    return next(iter(tokens))
 
 
 def _storage_check(settings: SearchSettings, engine: Engine, journal: Journal) -> Check:

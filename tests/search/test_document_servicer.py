@@ -247,6 +247,10 @@ async def test_foreign_tokens(mesh: Mesh, things: str, texts: str) -> None:
     foreign = pb.ListDocumentsRequest(collection=texts, page_token=token)
     assert await faults(mesh.documents.ListDocuments(foreign)) == ["page_token"]
     assert await faults(count(mesh, things, read_after="nonsense")) == ["read_after"]
+    listed = pb.ListDocumentsRequest(collection=things, read_after="nonsense")
+    assert await faults(mesh.documents.ListDocuments(listed)) == ["read_after"]
+    got = pb.GetDocumentRequest(collection=things, id="a", read_after="nonsense")
+    assert await faults(mesh.documents.GetDocument(got)) == ["read_after"]
 
 
 async def test_what_comes_later_says_so(mesh: Mesh, things: str) -> None:

@@ -199,9 +199,16 @@ async def test_metrics_are_served(tmp_path: Path) -> None:
 
 
 async def test_settings_that_do_not_fit_together_stop_the_start(tmp_path: Path) -> None:
-    with pytest.raises(StartError, match="need SEARCH_ENCODER_TLS"):
-        async with running_search(tmp_path, NOBODY, encoder_ca=tmp_path / "ca.pem"):
-            pass
+    file = tmp_path / "file"
+    file.write_text("one\ntwo\n")
+    for settings, fault in (
+        ({"encoder_ca": file}, "need SEARCH_ENCODER_TLS"),
+        ({"encoder_tls": True, "encoder_key": file}, "_CERTIFICATE and SEARCH_ENCODER_KEY go"),
+        ({"encoder_tls": True, "encoder_token_file": file}, "holds 2 tokens"),
+    ):
+        with pytest.raises(StartError, match=fault):
+            async with running_search(tmp_path / "home", NOBODY, **settings):
+                pass
 
 
 async def test_a_second_service_on_the_same_folder_is_refused(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0002"
 down_revision = "0001"
 
+_LATE_INSERT_SECONDS = 60
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
@@ -86,11 +89,13 @@ def upgrade() -> None:
 
 def _replace_pending() -> None:
     """Pending rows live for the time of one call: those of before are abandoned anyway, so their
-    rows become garbage as at every start."""
-    op.execute(
+    rows become garbage as at every start, once none of their inserts can be on its way any more."""
+    due_time = int((time.time() + _LATE_INSERT_SECONDS) * 1e6)
+    moved = sa.text(
         "INSERT INTO garbage (collection_id, generation, document_id, segments, due_time) "
-        "SELECT collection_id, generation, document_id, segments, 0 FROM pending"
+        "SELECT collection_id, generation, document_id, segments, :due_time FROM pending"
     )
+    op.execute(moved.bindparams(due_time=due_time))
     op.drop_table("pending")
     op.create_table(
         "pending",
