@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from searchmesh import Client, Document
+from tests.examples.conftest import EXAMPLES
+from tests.mesh import free_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,3 +90,39 @@ def test_a_wrong_answer_fails(
     code, shown = run([document for document in part if not document.id.startswith("heapq")])
     assert code == 1
     assert "not found where expected: 'merge two sorted lists' (heapq.merge)" in shown
+
+
+_STAYING = """
+import sys
+import stdlib_corpus
+whole = stdlib_corpus.documents()
+part = [one for one in whole if one.id.startswith(("heapq.", "tempfile."))]
+stdlib_corpus.documents = lambda: part
+import python_docs
+sys.exit(python_docs.main())
+"""
+
+
+def test_it_stays_until_ctrl_c_and_leaves_nothing_running(tmp_path: Path) -> None:
+    connection = free_connection()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-c", _STAYING, "--stay", "--home", str(tmp_path)),
+            *("--encoder", connection.encoder, "--search", connection.search),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES)},
+    )
+    with process:
+        assert process.stdout
+        shown = []
+        while (line := process.stdout.readline()) and "Ctrl-C stops them" not in line:
+            shown.append(line)
+        assert process.poll() is None, "".join(shown)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len(family) > 1
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+        assert process.stdout.read() == "stopping\n"
+    assert psutil.wait_procs(family, timeout=5)[1] == []
