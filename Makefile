@@ -16,7 +16,7 @@ export SEARCHMESH_HOME ?= $(CURDIR)/.searchmesh
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo test test-fast test-quality check fix protos protos-check docs lock clean \
+.PHONY: help run demo test test-fast test-quality test-crash check fix protos protos-check docs lock clean \
 	validate-deploy images try-images bench-scifact bench-start bench-encoder lock-bench
 
 help: ## List the targets
@@ -36,6 +36,10 @@ test-fast: $(VENV)/.dev ## Run the tests that are fast enough for every save
 
 test-quality: $(VENV)/.dev ## Judge the models on whole corpora, where their data are present
 	$(BIN)/python -m pytest -m quality
+
+# options for test-crash: CRASH_KILLS=200 CRASH_SEED=7
+test-crash: $(VENV)/.dev ## Kill every part of a mesh at random moments, 50 times, and read all back
+	$(BIN)/python -m pytest -m crash -s tests/crash
 
 check: protos-check validate-deploy ## Check formatting, lint, types, protos, documentation and manifests
 	$(BIN)/ruff format --check $(CODE)

@@ -18,7 +18,7 @@ from searchmesh.errors import ServiceError
 from searchmesh.results import Health
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 MODEL = "all-minilm-l6-v2"
@@ -51,12 +51,20 @@ class Mesh:
         )
     )
     children: dict[Service, ChildProcess] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """Settings beside those that every test needs."""
 
     def __post_init__(self) -> None:
         self.client = Client(self.connection)
 
     def start(self, *services: Service) -> None:
         """Start services, or both, and wait until they serve."""
+        self.launch(*services)
+        for service in services or Service:
+            self.wait_until(service, Health.SERVING)
+
+    def launch(self, *services: Service) -> None:
+        """Start services, or both, and wait for nothing."""
         for service in services or Service:
             self.children[service] = ChildProcess(
                 service,
@@ -68,11 +76,10 @@ class Mesh:
                     "ENCODER_LISTEN": self.connection.encoder,
                     "SEARCH_LISTEN": self.connection.search,
                     "SEARCH_ENCODER": self.connection.encoder,
+                    **self.environ,
                 },
                 self.home / "logs" / f"{service}.log",
             )
-        for service in services or Service:
-            self.wait_until(service, Health.SERVING)
 
     def stop(self, service: Service) -> int:
         """Stop a service as an operator does; returns its exit code."""
@@ -89,9 +96,13 @@ class Mesh:
 
     def engine(self) -> psutil.Process:
         """The embedded engine's process."""
-        search = psutil.Process(self.children[Service.SEARCH].pid)
-        (engine,) = [one for one in search.children(recursive=True) if "milvus" in one.name()]
+        (engine,) = self.engines()
         return engine
+
+    def engines(self) -> list[psutil.Process]:
+        """The same; none while it is being started."""
+        search = psutil.Process(self.children[Service.SEARCH].pid)
+        return [one for one in search.children(recursive=True) if "milvus" in one.name()]
 
     def health(self, service: Service, name: str | None = None) -> Health:
         """What a service says of itself; UNKNOWN while it does not answer."""
@@ -102,6 +113,10 @@ class Mesh:
 
     def wait_until(self, service: Service, health: Health) -> None:
         wait_for(lambda: self.health(service) is health, f"{service} to be {health}")
+
+    def wait_until_serving(self) -> None:
+        for service in Service:
+            self.wait_until(service, Health.SERVING)
 
     def close(self) -> None:
         self.client.close()
