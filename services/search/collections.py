@@ -5,26 +5,31 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
-from weakref import WeakValueDictionary
 
 from searchmesh_common import page_tokens
 from searchmesh_common.errors import Aborted, AlreadyExists, NotFound
 from searchmesh_search.collection_spec import Collection, CollectionSpec, ModelInfo
 from searchmesh_search.deadline import Deadline
 from searchmesh_search.journal import Journal, collection_rows, request_rows
+from searchmesh_search.journal.collection_rows import State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from sqlalchemy import Connection
 
     from searchmesh_search.engine import Engine
+    from searchmesh_search.journal.collection_rows import NewCollection
     from searchmesh_search.sweeper import InHand, Sweeper
 
 CREATE = "CreateCollection"
 DELETE = "DeleteCollection"
+
+POLL_SECONDS = 0.05
+"""Time between two looks at whether another call has made the collection."""
 
 UNDO_SECONDS = 5.0
 """Time to take back a creation that failed; the sweeper does it otherwise."""
@@ -59,9 +64,6 @@ class Collections:
         self._models = models
         self._sweeper = sweeper
         self._in_hand = in_hand
-        # one creation or deletion of a name at a time, so that a repeated request waits for the
-        # first
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def create(self, spec: CollectionSpec, request_id: str, deadline: Deadline) -> Collection:
         """Make a collection, ready for documents.
@@ -71,11 +73,13 @@ class Collections:
         bad spec, FailedPrecondition for what the engine lacks.
         """
         spec.validate()
-        async with self._lock(spec.name):
-            created = await self._journal.read(
-                lambda c: _created_before(c, spec, request_id), deadline
-            )
-            return created or await self._create(spec, request_id, deadline)
+        while True:
+            try:
+                return await self._made_or_create(spec, request_id, deadline)
+            except _BeingMadeError:
+                # another call, perhaps of this very request and perhaps on another replica, makes
+                # one of that name; how that ends decides what becomes of this call
+                await asyncio.sleep(min(POLL_SECONDS, deadline.remaining()))
 
     async def get(self, name: str, deadline: Deadline) -> Collection:
         """Raises NotFound."""
@@ -100,12 +104,14 @@ class Collections:
 
         Raises NotFound, but not when the same request_id has deleted it before.
         """
-        async with self._lock(name):
-            await self._journal.write(lambda c: _delete(c, name, request_id), deadline)
+        await self._journal.write(lambda c: _delete(c, name, request_id), deadline)
         self._sweeper.wake()
 
-    def _lock(self, name: str) -> asyncio.Lock:
-        return self._locks.setdefault(name, asyncio.Lock())
+    async def _made_or_create(
+        self, spec: CollectionSpec, request_id: str, deadline: Deadline
+    ) -> Collection:
+        made = await self._journal.read(lambda c: _made_before(c, spec, request_id), deadline)
+        return made or await self._create(spec, request_id, deadline)
 
     async def _create(
         self, spec: CollectionSpec, request_id: str, deadline: Deadline
@@ -118,34 +124,47 @@ class Collections:
         new = spec.row(f"c_{uuid.uuid4().hex}", model, space)
         self._in_hand.creations.add(new.physical)
         try:
-            made = await self._journal.write(lambda c: collection_rows.add(c, new), deadline)
-            await self._engine.create_collection(new.physical, schema, deadline.remaining())
-            return await self._journal.write(
-                lambda c: _finish_creation(c, made, spec, request_id), deadline
+            added = await self._journal.write(
+                lambda c: _begin_creation(c, new, self._in_hand.owner, spec, request_id), deadline
             )
-        except BaseException:
-            await asyncio.shield(self._undo_creation(new.physical))
-            raise
+            async with self._undone_on_failure(new):
+                await self._engine.create_collection(new.physical, schema, deadline.remaining())
+                return await self._journal.write(
+                    lambda c: _finish_creation(c, added, spec, request_id), deadline
+                )
         finally:
+            # whatever is still being created now is the sweeper's to undo
             self._in_hand.creations.discard(new.physical)
 
-    async def _undo_creation(self, physical: str) -> None:
-        """Free the name. Where the last step was committed after all, the collection stays."""
-        self._in_hand.creations.discard(physical)
+    @asynccontextmanager
+    async def _undone_on_failure(self, new: NewCollection) -> AsyncIterator[None]:
+        """Where the last step was committed after all, the collection stays."""
+        try:
+            yield
+        except BaseException:
+            await asyncio.shield(self._undo_creation(new))
+            raise
+
+    async def _undo_creation(self, new: NewCollection) -> None:
         try:
             await self._journal.write(
-                lambda c: collection_rows.abandon(c, [physical]), Deadline.after(UNDO_SECONDS)
+                lambda c: collection_rows.take_back(c, new), Deadline.after(UNDO_SECONDS)
             )
         finally:
             self._sweeper.wake()
 
 
-def _created_before(
+class _BeingMadeError(Aborted):
+    """A collection of that name is being made."""
+
+
+def _made_before(
     connection: Connection, spec: CollectionSpec, request_id: str
 ) -> Collection | None:
     """What an earlier call of this request made.
 
-    Raises AlreadyExists when the name is taken otherwise.
+    Raises AlreadyExists when the name is taken otherwise, _BeingMadeError where that is not settled
+    yet.
     """
     result = request_rows.recall(connection, CREATE, request_id, spec.digest())
     if result is not None:
@@ -158,11 +177,23 @@ def _created_before(
                 "since; use a new request_id",
             )
         return Collection.from_row(row)
-    if collection_rows.name_is_taken(connection, spec.name):
+    state = collection_rows.state_of(connection, spec.name)
+    if state is State.CREATING:
+        raise _BeingMadeError(f"collection {spec.name!r} is being made; try again")
+    if state is not None:
         raise AlreadyExists(
             "collection", spec.name, f"collection {spec.name!r} exists; choose another name"
         )
     return None
+
+
+def _begin_creation(
+    connection: Connection, new: NewCollection, owner: str, spec: CollectionSpec, request_id: str
+) -> int:
+    """Take the name; returns the collection's id."""
+    if _made_before(connection, spec, request_id) is not None:
+        raise _BeingMadeError(f"collection {spec.name!r} was made a moment ago; look again")
+    return collection_rows.add(connection, new, owner)
 
 
 def _finish_creation(

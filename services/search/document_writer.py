@@ -140,7 +140,8 @@ class DocumentWriter:
         self._in_hand.intents.add(intent)
         try:
             writes = await self._journal.write(
-                lambda c: _begin(c, collection, intent, documents, refs), deadline
+                lambda c: _begin(c, collection, intent, self._in_hand.owner, documents, refs),
+                deadline,
             )
             async with losses_told(self._journal, collection, deadline):
                 token = await self._engine.insert(
@@ -152,8 +153,10 @@ class DocumentWriter:
         finally:
             # whatever is still pending now is the sweeper's to undo
             self._in_hand.intents.discard(intent)
-        if replaced:
+        if replaced is not False:
             self._sweeper.wake()
+        if replaced is None:
+            raise Aborted("the write was taken back before it was done; repeat it")
         return token
 
 
@@ -161,6 +164,7 @@ def _begin(
     connection: Connection,
     collection: Collection,
     intent: str,
+    owner: str,
     documents: Sequence[PreparedDocument],
     refs: Sequence[ContentRef],
 ) -> list[Write]:
@@ -168,17 +172,21 @@ def _begin(
     first = write_rows.allocate_generations(connection, collection.id, len(documents))
     generations = range(first, first + len(documents))
     writes = writes_of(documents, generations, refs)
-    write_rows.add_pending(connection, collection.id, intent, writes)
+    write_rows.add_pending(connection, collection.id, intent, owner, writes)
     return writes
 
 
 def _finish(
     connection: Connection, collection: Collection, intent: str, writes: Sequence[Write]
-) -> bool:
-    """Make a call's writes current; returns whether that left garbage."""
+) -> bool | None:
+    """Make a call's writes current; returns whether that left garbage.
+
+    None: nothing is current, because the writes were taken back: this replica was taken for gone.
+    """
     collection_rows.require(connection, collection.id, collection.name)
     if write_rows.take_pending(connection, intent) != len(writes):
-        raise Aborted("the write was taken back before it was done; repeat it")
+        write_rows.drop_again(connection, collection.id, writes)
+        return None
     return document_rows.make_current(connection, collection.id, writes)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from searchmesh_common import page_tokens
@@ -10,6 +12,7 @@ from searchmesh_common.errors import DataLoss, NotFound
 from searchmesh_search.engine import Engine, row_key
 from searchmesh_search.engine_losses import losses_told
 from searchmesh_search.journal import Journal, collection_rows, document_rows
+from searchmesh_search.journal.clock import now_us, to_datetime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Set
@@ -122,16 +125,16 @@ class Documents:
         self,
         collection: Collection,
         found: Iterable[tuple[str, int]],
-        since: datetime,
+        asked: float,
         deadline: Deadline,
     ) -> Confirmed:
         """Which of the generations that the engine found readers may see.
 
-        found: documents and their generations. since: when the engine was asked. Raises NotFound
-        when the collection was deleted meanwhile.
+        found: documents and their generations. asked: when the engine was, `time.monotonic()`
+        seconds. Raises NotFound when the collection was deleted meanwhile.
         """
         return await self._journal.read(
-            lambda c: _confirmed(c, collection, set(found), since), deadline
+            lambda c: _confirmed(c, collection, set(found), asked), deadline
         )
 
     async def stored(self, refs: Sequence[ContentRef]) -> list[bytes]:
@@ -187,14 +190,21 @@ def _rows(
 
 
 def _confirmed(
-    connection: Connection, collection: Collection, wanted: Set[tuple[str, int]], since: datetime
+    connection: Connection, collection: Collection, wanted: Set[tuple[str, int]], asked: float
 ) -> Confirmed:
     rows = _rows(connection, collection, {document_id for document_id, _ in wanted})
     keyed = {(row.document_id, row.generation): row for row in rows.values()}
+    replaced = [row.update_time for key, row in keyed.items() if key not in wanted]
     return Confirmed(
         {key: row.content for key, row in keyed.items() if key in wanted},
-        any(row.update_time >= since for key, row in keyed.items() if key not in wanted),
+        bool(replaced) and max(replaced) >= _by_journal_clock(connection, asked),
     )
+
+
+def _by_journal_clock(connection: Connection, asked: float) -> datetime:
+    """When `asked`, `time.monotonic()` seconds, was; rather a little too early than too late."""
+    now = to_datetime(now_us(connection))
+    return now - timedelta(seconds=time.monotonic() - asked)
 
 
 def _rows_after(

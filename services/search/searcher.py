@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from searchmesh_common.errors import FailedPrecondition
@@ -171,14 +170,14 @@ class Searcher:
         rows = min(wanted + SPARE_ROWS, most)
         repeats = MAX_REPEATS
         while True:
-            since = datetime.now(UTC)
+            asked = time.monotonic()
             started = time.perf_counter()
             near = await self._ask(collection, vector, rows, query.read_after, deadline)
             explanation.search_ms += _since(started)
             started = time.perf_counter()
             good = [hit for hit in near if query.min_score is None or hit.score >= query.min_score]
             confirmed = await self._documents.confirm(
-                collection, [(hit.document_id, hit.generation) for hit in good], since, deadline
+                collection, [(hit.document_id, hit.generation) for hit in good], asked, deadline
             )
             visible = await off_loop(len(good), _visible, query, good, confirmed)
             explanation.fuse_ms += _since(started)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import uuid
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -79,7 +80,7 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
         resources.push_async_callback(channel.close)
         encoder = EncoderClient(channel)
 
-        in_hand = InHand()
+        in_hand = InHand(uuid.uuid4().hex)
         sweeper = Sweeper(journal, engine, in_hand)
         await sweeper.recover(Deadline.after(RECOVERY_SECONDS))
         collections = Collections(journal, engine, encoder, sweeper, in_hand)

@@ -17,8 +17,14 @@ from typing import TYPE_CHECKING
 from searchmesh_common.errors import NotFound, ServiceError
 from searchmesh_common.logs import fields
 from searchmesh_search.deadline import Deadline
-from searchmesh_search.journal import Journal, collection_rows, request_rows, write_rows
-from searchmesh_search.journal.clock import now_us
+from searchmesh_search.journal import (
+    Journal,
+    collection_rows,
+    replica_rows,
+    request_rows,
+    write_rows,
+)
+from searchmesh_search.journal.clock import SECOND_US
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -41,10 +47,12 @@ REQUESTS_KEPT_SECONDS = 24 * 3600
 
 @dataclass(slots=True)
 class InHand:
-    """What this process has begun and not ended; whatever else the journal shows as begun is
-    nobody's any more.
+    """What this process has begun and not ended. Whatever else the journal shows as begun by it, or
+    by a replica whose lease is over, is nobody's any more.
     """
 
+    owner: str
+    """This process's name among the replicas."""
     creations: set[str] = field(default_factory=set)
     """Physical names of collections being made."""
     intents: set[str] = field(default_factory=set)
@@ -72,7 +80,7 @@ class Sweeper:
         self._in_hand = in_hand
         self._interval_seconds = interval_seconds
         self._sweep_seconds = sweep_seconds
-        self._late_insert_us = int(late_insert_seconds * 1e6)
+        self._late_insert_us = int(late_insert_seconds * SECOND_US)
         self._woken = asyncio.Event()
         self._is_put_off = False
 
@@ -95,9 +103,7 @@ class Sweeper:
                 await self._wait()
 
     async def recover(self, deadline: Deadline) -> None:
-        """Undo in the journal what was begun and never ended; before anything is begun, that is all
-        of it.
-        """
+        """Undo in the journal what was begun and will never be ended."""
         undone = await self._journal.write(self._undo_abandoned, deadline)
         if undone:
             _log.info("undid what was not acknowledged", extra=fields(count=undone))
@@ -111,9 +117,7 @@ class Sweeper:
         if await self._journal.read(self._has_abandoned, deadline):
             await self.recover(deadline)
         leftovers = await self._journal.read(collection_rows.leftovers, deadline)
-        littered = await self._journal.read(
-            lambda c: write_rows.with_due_garbage(c, now_us()), deadline
-        )
+        littered = await self._journal.read(write_rows.with_due_garbage, deadline)
         steps: list[Callable[[Deadline], Awaitable[None]]] = [
             *(partial(self._finish_deletion, one) for one in leftovers),
             *(partial(self._drop_garbage, one) for one in littered),
@@ -141,19 +145,22 @@ class Sweeper:
             await asyncio.wait_for(self._woken.wait(), self._interval_seconds)
 
     def _has_abandoned(self, connection: Connection) -> bool:
-        abandoned = self._abandoned_intents(connection)
-        creating = collection_rows.creating(connection) - self._in_hand.creations
-        return bool(abandoned or creating)
-
-    def _abandoned_intents(self, connection: Connection) -> set[str]:
-        return write_rows.pending_intents(connection) - self._in_hand.intents
+        return any(self._abandoned(connection))
 
     def _undo_abandoned(self, connection: Connection) -> int:
-        creating = collection_rows.creating(connection) - self._in_hand.creations
-        collection_rows.abandon(connection, creating)
-        intents = self._abandoned_intents(connection)
-        due_time = now_us() + self._late_insert_us
-        return len(creating) + write_rows.roll_back(connection, intents, due_time)
+        creations, intents = self._abandoned(connection)
+        collection_rows.abandon(connection, creations)
+        count = write_rows.roll_back(connection, intents, self._late_insert_us)
+        replica_rows.forget_gone(connection)
+        return len(creations) + count
+
+    def _abandoned(self, connection: Connection) -> tuple[set[str], set[str]]:
+        """Physical names of collections that nobody makes, and calls that nobody serves."""
+        mine = self._in_hand
+        return (
+            collection_rows.abandoned(connection, mine.owner, mine.creations),
+            write_rows.abandoned_intents(connection, mine.owner, mine.intents),
+        )
 
     async def _finish_deletion(self, deleted: Leftover, deadline: Deadline) -> None:
         await self._engine.drop_collection(deleted.physical, deadline.remaining())
@@ -164,7 +171,7 @@ class Sweeper:
 
     async def _drop_garbage(self, littered: Littered, deadline: Deadline) -> None:
         while due := await self._journal.read(
-            lambda c: write_rows.due_garbage(c, littered.id, now_us(), GARBAGE_GROUP), deadline
+            lambda c: write_rows.due_garbage(c, littered.id, GARBAGE_GROUP), deadline
         ):
             await self._drop_rows(littered, due, deadline)
 
@@ -178,6 +185,6 @@ class Sweeper:
         await self._journal.write(lambda c: write_rows.drop_garbage(c, littered.id, due), deadline)
 
     async def _forget_requests(self, deadline: Deadline) -> None:
-        oldest = now_us() - REQUESTS_KEPT_SECONDS * 1_000_000
-        if await self._journal.read(lambda c: request_rows.any_before(c, oldest), deadline):
-            await self._journal.write(lambda c: request_rows.forget_before(c, oldest), deadline)
+        kept = REQUESTS_KEPT_SECONDS
+        if await self._journal.read(lambda c: request_rows.any_older(c, kept), deadline):
+            await self._journal.write(lambda c: request_rows.forget_older(c, kept), deadline)

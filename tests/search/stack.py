@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -173,7 +174,7 @@ async def open_stack(folder: Path, engine: MilvusEngine | None = None) -> AsyncI
     contents = ContentStore(folder / "content")
     patchable = Patchable(engine)
     models = TinyModels()
-    in_hand = InHand()
+    in_hand = InHand(uuid.uuid4().hex)
     await journal.open()
     await contents.open()
     sweeper = Sweeper(journal, patchable, in_hand, late_insert_seconds=0)

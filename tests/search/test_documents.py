@@ -285,16 +285,16 @@ async def test_only_current_generations_are_confirmed(stack: Stack) -> None:
     things = await stack.collection()
     await stack.upsert(things, document("a", stored=b"old"), document("b"), document("c"))
     found = list((await generations(stack, things)).items())
-    since = datetime.now(UTC)
+    asked = time.monotonic()
     await stack.upsert(things, document("a", stored=b"new"))
     await stack.writer.delete(things, ["b"], "", soon())
-    confirmed = await stack.documents.confirm(things, found, since, soon())
+    confirmed = await stack.documents.confirm(things, found, asked, soon())
     assert [key[0] for key in confirmed.contents] == ["c"]
     assert confirmed.overtaken
-    later = datetime.now(UTC) + timedelta(milliseconds=1)
+    later = time.monotonic() + 0.001
     assert not (await stack.documents.confirm(things, found, later, soon())).overtaken
     new = ("a", (await generations(stack, things))["a"])
-    confirmed = await stack.documents.confirm(things, [*found, new], since, soon())
+    confirmed = await stack.documents.confirm(things, [*found, new], asked, soon())
     assert not confirmed.overtaken
     assert await stack.documents.stored([confirmed.contents[new]]) == [b"new"]
 

@@ -6,14 +6,15 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, or_, select, update
 
 from searchmesh_common.errors import NotFound
-from searchmesh_search.journal.clock import now_us, to_datetime
+from searchmesh_search.journal.clock import NOW_US, to_datetime
+from searchmesh_search.journal.replica_rows import is_gone
 from searchmesh_search.journal.tables import collections, documents, garbage, pending
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Sequence, Set
     from datetime import datetime
 
 
@@ -66,30 +67,24 @@ _BY_ID = select(collections).where(collections.c.id == bindparam("of_id"), _READ
 _COUNT = select(collections.c.document_count).where(collections.c.id == bindparam("of_id"), _READY)
 
 
-def add(connection: Connection, new: NewCollection) -> int:
-    """Add a collection in state CREATING; returns its id. Its name must be free."""
-    now = now_us()
-    values = {slot: getattr(new, slot) for slot in NewCollection.__slots__}
+def add(connection: Connection, new: NewCollection, owner: str) -> int:
+    """Add a collection in state CREATING; returns its id. Its name must be free.
+
+    owner: the replica that makes it.
+    """
     inserted = connection.execute(
-        insert(collections).values(
-            state=State.CREATING.value,
-            document_count=0,
-            next_generation=1,
-            create_time=now,
-            update_time=now,
-            **values,
-        )
+        insert(collections).values(state=State.CREATING.value, owner=owner, **_columns(new))
     )
     assert inserted.inserted_primary_key is not None
     return int(inserted.inserted_primary_key[0])
 
 
-def name_is_taken(connection: Connection, name: str) -> bool:
-    """Whether a collection of that name is there or being made."""
-    return (
-        connection.execute(select(collections.c.id).where(collections.c.name == name)).one_or_none()
-        is not None
-    )
+def state_of(connection: Connection, name: str) -> State | None:
+    """Whether a collection of that name is there or being made; None where the name is free."""
+    state = connection.execute(
+        select(collections.c.state).where(collections.c.name == name)
+    ).scalar_one_or_none()
+    return None if state is None else State(state)
 
 
 def find(connection: Connection, name: str) -> CollectionRow | None:
@@ -138,7 +133,7 @@ def make_ready(connection: Connection, collection_id: int) -> bool:
         connection.execute(
             update(collections)
             .where(collections.c.id == collection_id, collections.c.state == State.CREATING.value)
-            .values(state=State.READY.value, update_time=now_us())
+            .values(state=State.READY.value, owner=None, update_time=NOW_US)
         ).rowcount
     )
 
@@ -148,17 +143,19 @@ def begin_deletion(connection: Connection, collection_id: int) -> None:
     connection.execute(
         update(collections)
         .where(collections.c.id == collection_id)
-        .values(state=State.DELETING.value, name=None, update_time=now_us())
+        .values(state=State.DELETING.value, name=None, update_time=NOW_US)
     )
 
 
-def creating(connection: Connection) -> set[str]:
-    """Physical names of the collections whose creation has not ended."""
-    return set(
-        connection.execute(
-            select(collections.c.physical).where(collections.c.state == State.CREATING.value)
-        ).scalars()
+def abandoned(connection: Connection, replica_id: str, in_hand: Set[str]) -> set[str]:
+    """Physical names of the collections that nobody makes any more: those of replicas that are
+    gone, and of this one all but those that it has in hand.
+    """
+    of_owner = or_(collections.c.owner == replica_id, is_gone(collections.c.owner))
+    found = connection.execute(
+        select(collections.c.physical).where(collections.c.state == State.CREATING.value, of_owner)
     )
+    return set(found.scalars()) - in_hand
 
 
 def abandon(connection: Connection, physicals: Iterable[str]) -> None:
@@ -169,8 +166,20 @@ def abandon(connection: Connection, physicals: Iterable[str]) -> None:
             collections.c.physical.in_(list(physicals)),
             collections.c.state == State.CREATING.value,
         )
-        .values(state=State.DELETING.value, name=None, update_time=now_us())
+        .values(state=State.DELETING.value, owner=None, name=None, update_time=NOW_US)
     )
+
+
+def take_back(connection: Connection, new: NewCollection) -> None:
+    """Free the name of a creation that failed and have the engine drop what it made.
+
+    Where another replica did so before, it is done again: the engine may have made it since.
+    """
+    abandon(connection, [new.physical])
+    known = select(collections.c.id).where(collections.c.physical == new.physical)
+    if connection.execute(known).one_or_none() is None:
+        values = {**_columns(new), "name": None}
+        connection.execute(insert(collections).values(state=State.DELETING.value, **values))
 
 
 def leftovers(connection: Connection) -> Sequence[Leftover]:
@@ -200,6 +209,12 @@ def purge(connection: Connection, collection_id: int, limit: int) -> bool:
             return False
     connection.execute(delete(collections).where(collections.c.id == collection_id))
     return True
+
+
+def _columns(new: NewCollection) -> dict[str, Any]:
+    given = {slot: getattr(new, slot) for slot in NewCollection.__slots__}
+    fresh = {"document_count": 0, "next_generation": 1}
+    return {**given, **fresh, "create_time": NOW_US, "update_time": NOW_US}
 
 
 def _from_row(row: Row[Any]) -> CollectionRow:

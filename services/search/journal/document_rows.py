@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, select, updat
 
 from searchmesh_search.content_store import ContentRef
 from searchmesh_search.journal import write_rows
-from searchmesh_search.journal.clock import now_us, to_datetime
+from searchmesh_search.journal.clock import NOW_US, to_datetime
 from searchmesh_search.journal.tables import collections, documents
 from searchmesh_search.journal.write_rows import Write
 
@@ -80,7 +80,7 @@ def make_current(connection: Connection, collection_id: int, writes: Sequence[Wr
     losers = [one for one in writes if one.document_id not in won]
     replaced = [_as_write(old[one.document_id]) for one in winners if one.document_id in old]
     outdated = [*losers, *replaced]
-    write_rows.add_garbage(connection, collection_id, outdated, now_us())
+    write_rows.add_garbage(connection, collection_id, outdated)
     _drop(connection, collection_id, [one.document_id for one in replaced])
     _insert(connection, collection_id, winners)
     _touch(connection, collection_id, len(winners) - len(replaced))
@@ -92,9 +92,7 @@ def remove(connection: Connection, collection_id: int, document_ids: Iterable[st
     were.
     """
     found = find(connection, collection_id, document_ids)
-    write_rows.add_garbage(
-        connection, collection_id, [_as_write(one) for one in found.values()], now_us()
-    )
+    write_rows.add_garbage(connection, collection_id, [_as_write(one) for one in found.values()])
     _drop(connection, collection_id, list(found))
     if found:
         _touch(connection, collection_id, -len(found))
@@ -102,14 +100,10 @@ def remove(connection: Connection, collection_id: int, document_ids: Iterable[st
 
 
 def _insert(connection: Connection, collection_id: int, writes: Sequence[Write]) -> None:
-    now = now_us()
     if writes:
         connection.execute(
-            insert(documents),
-            [
-                {**one.columns(), "collection_id": collection_id, "update_time": now}
-                for one in writes
-            ],
+            insert(documents).values(update_time=NOW_US),
+            [{**one.columns(), "collection_id": collection_id} for one in writes],
         )
 
 
@@ -127,7 +121,7 @@ def _touch(connection: Connection, collection_id: int, added: int) -> None:
     connection.execute(
         update(collections)
         .where(collections.c.id == collection_id)
-        .values(document_count=collections.c.document_count + added, update_time=now_us())
+        .values(document_count=collections.c.document_count + added, update_time=NOW_US)
     )
 
 

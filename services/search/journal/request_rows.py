@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, delete, insert, select
 
 from searchmesh_common.errors import AlreadyExists
-from searchmesh_search.journal.clock import now_us
+from searchmesh_search.journal.clock import NOW_US, SECOND_US
 from searchmesh_search.journal.tables import requests
 
 
@@ -43,17 +43,21 @@ def remember(
                 request_id=request_id,
                 digest=digest,
                 result=result,
-                create_time=now_us(),
+                create_time=NOW_US,
             )
         )
 
 
-def any_before(connection: Connection, time_us: int) -> bool:
-    """Whether anything was kept before that time."""
-    old = select(requests.c.request_id).where(requests.c.create_time < time_us).limit(1)
+def any_older(connection: Connection, seconds: int) -> bool:
+    """Whether anything has been kept for longer than that."""
+    old = select(requests.c.request_id).where(_is_older(seconds)).limit(1)
     return connection.execute(old).one_or_none() is not None
 
 
-def forget_before(connection: Connection, time_us: int) -> int:
-    """Drop what was kept before that time; returns how many."""
-    return connection.execute(delete(requests).where(requests.c.create_time < time_us)).rowcount
+def forget_older(connection: Connection, seconds: int) -> None:
+    """Drop what has been kept for longer than that."""
+    connection.execute(delete(requests).where(_is_older(seconds)))
+
+
+def _is_older(seconds: int) -> ColumnElement[bool]:
+    return requests.c.create_time < NOW_US - seconds * SECOND_US

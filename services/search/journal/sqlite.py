@@ -20,6 +20,7 @@ from searchmesh_common.errors import (
     Unavailable,
     Unsupported,
 )
+from searchmesh_search.journal.clock import give_clock
 
 BUSY_TIMEOUT_MS = 500
 """How long SQLite itself waits for a lock that another program holds; nobody should hold one."""
@@ -77,6 +78,7 @@ def _configure(engine: Engine, begin: str, pragmas: tuple[str, ...]) -> None:
     # is ours.
     def on_connect(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None
+        give_clock(connection)
         for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON", *pragmas):
             connection.execute(f"PRAGMA {pragma}")
 

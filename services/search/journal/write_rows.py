@@ -10,14 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, literal, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 
 from searchmesh_search.engine import row_key
+from searchmesh_search.journal.clock import NOW_US
 from searchmesh_search.journal.collection_rows import State
+from searchmesh_search.journal.replica_rows import is_gone
 from searchmesh_search.journal.tables import collections, garbage, pending
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Sequence, Set
 
     from searchmesh_search.content_store import ContentRef
 
@@ -59,6 +61,7 @@ class Garbage:
     document_id: str
     generation: int
     segments: int
+    due_time: int
 
     def row_keys(self) -> list[str]:
         """Primary keys of its rows in the engine."""
@@ -79,13 +82,18 @@ def allocate_generations(connection: Connection, collection_id: int, count: int)
 
 
 def add_pending(
-    connection: Connection, collection_id: int, intent: str, writes: Sequence[Write]
+    connection: Connection,
+    collection_id: int,
+    intent: str,
+    owner: str | None,
+    writes: Sequence[Write],
 ) -> None:
-    """Note writes as begun by the call `intent`."""
-    connection.execute(
-        insert(pending),
-        [{**one.columns(), "collection_id": collection_id, "intent": intent} for one in writes],
-    )
+    """Note writes as begun by the call `intent`.
+
+    owner: the replica that serves the call. Writes of nobody are never taken for abandoned ones.
+    """
+    of_all = {"collection_id": collection_id, "intent": intent, "owner": owner}
+    connection.execute(insert(pending), [{**one.columns(), **of_all} for one in writes])
 
 
 def take_pending(connection: Connection, intent: str) -> int:
@@ -93,18 +101,24 @@ def take_pending(connection: Connection, intent: str) -> int:
     return connection.execute(delete(pending).where(pending.c.intent == intent)).rowcount
 
 
-def pending_intents(connection: Connection) -> set[str]:
-    """The calls that have pending writes."""
-    return set(connection.execute(select(pending.c.intent).distinct()).scalars())
+def abandoned_intents(connection: Connection, replica_id: str, in_hand: Set[str]) -> set[str]:
+    """The calls that have pending writes and that nobody serves any more: those of replicas that
+    are gone, and of this one all but those that it has in hand.
+    """
+    of_owner = or_(pending.c.owner == replica_id, is_gone(pending.c.owner))
+    found = connection.execute(select(pending.c.intent).where(of_owner).distinct())
+    return set(found.scalars()) - in_hand
 
 
-def roll_back(connection: Connection, intents: Iterable[str], due_time: int) -> int:
-    """Turn the pending writes of those calls into garbage; returns how many there were."""
+def roll_back(connection: Connection, intents: Iterable[str], delay_us: int) -> int:
+    """Turn the pending writes of those calls into garbage, to be dropped after a delay; returns how
+    many there were.
+    """
     count = 0
     for intent in intents:
         by_intent = pending.c.intent == intent
         columns = [pending.c[one.name] for one in garbage.c if one.name != "due_time"]
-        moved = select(*columns, literal(due_time)).where(by_intent)
+        moved = select(*columns, NOW_US + delay_us).where(by_intent)
         connection.execute(
             insert(garbage).from_select([*(one.name for one in columns), "due_time"], moved)
         )
@@ -113,54 +127,75 @@ def roll_back(connection: Connection, intents: Iterable[str], due_time: int) -> 
 
 
 def add_garbage(
-    connection: Connection, collection_id: int, writes: Sequence[Write], due_time: int
+    connection: Connection, collection_id: int, writes: Sequence[Write], delay_us: int = 0
 ) -> None:
-    """Have the rows of these generations dropped once `due_time` (microseconds) has come."""
+    """Have the rows of these generations dropped, after a delay."""
     if writes:
         connection.execute(
-            insert(garbage),
+            insert(garbage).values(due_time=NOW_US + delay_us),
             [
                 {
                     "collection_id": collection_id,
                     "generation": one.generation,
                     "document_id": one.document_id,
                     "segments": one.segments,
-                    "due_time": due_time,
                 }
                 for one in writes
             ],
         )
 
 
-def with_due_garbage(connection: Connection, now: int) -> Sequence[Littered]:
+def drop_again(connection: Connection, collection_id: int, writes: Sequence[Write]) -> None:
+    """Have the rows of writes that were taken back dropped once more: they may have reached the
+    engine only after it had dropped them.
+    """
+    connection.execute(
+        delete(garbage).where(
+            garbage.c.collection_id == collection_id,
+            garbage.c.generation.in_([one.generation for one in writes]),
+        )
+    )
+    add_garbage(connection, collection_id, writes)
+
+
+def with_due_garbage(connection: Connection) -> Sequence[Littered]:
     """The collections that are there and of which the engine should drop something now."""
     rows = connection.execute(
         select(collections.c.id, collections.c.physical)
         .join(garbage, collections.c.id == garbage.c.collection_id)
-        .where(garbage.c.due_time <= now, collections.c.state == State.READY.value)
+        .where(garbage.c.due_time <= NOW_US, collections.c.state == State.READY.value)
         .distinct()
     )
     return [Littered(row.id, row.physical) for row in rows]
 
 
-def due_garbage(
-    connection: Connection, collection_id: int, now: int, limit: int
-) -> Sequence[Garbage]:
+def due_garbage(connection: Connection, collection_id: int, limit: int) -> Sequence[Garbage]:
     """What the engine should drop now of a collection."""
     rows = connection.execute(
         select(garbage)
-        .where(garbage.c.collection_id == collection_id, garbage.c.due_time <= now)
+        .where(garbage.c.collection_id == collection_id, garbage.c.due_time <= NOW_US)
         .limit(limit)
     )
-    return [Garbage(row.document_id, row.generation, row.segments) for row in rows]
+    return [Garbage(row.document_id, row.generation, row.segments, row.due_time) for row in rows]
 
 
 def drop_garbage(connection: Connection, collection_id: int, dropped: Sequence[Garbage]) -> None:
-    """Forget garbage that the engine has dropped; at least one."""
+    """Forget garbage that the engine has dropped; at least one.
+
+    What was put off since it was read stays: its rows may have come back meanwhile.
+    """
     connection.execute(
         delete(garbage).where(
             garbage.c.collection_id == bindparam("of_collection"),
             garbage.c.generation == bindparam("of_generation"),
+            garbage.c.due_time == bindparam("of_due_time"),
         ),
-        [{"of_collection": collection_id, "of_generation": one.generation} for one in dropped],
+        [
+            {
+                "of_collection": collection_id,
+                "of_generation": one.generation,
+                "of_due_time": one.due_time,
+            }
+            for one in dropped
+        ],
     )

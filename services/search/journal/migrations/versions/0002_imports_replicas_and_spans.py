@@ -22,6 +22,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_replicas")),
     )
     op.add_column("collections", sa.Column("owner", sa.String(length=32), nullable=True))
+    # being made by nobody that is still there
+    op.execute("UPDATE collections SET state = 'DELETING', name = NULL WHERE state = 'CREATING'")
     op.add_column("documents", sa.Column("spans", sa.LargeBinary(), nullable=True))
     _replace_pending()
     op.create_table(
