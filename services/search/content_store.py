@@ -50,6 +50,11 @@ class ContentRef:
     length: int
     """Of the payload, in bytes."""
 
+    @property
+    def end(self) -> int:
+        """Where the record ends, and the next one of the pack begins."""
+        return self.offset + _HEADER.size + self.length
+
 
 class ContentStore:
     """Keeps byte strings for good, many at a time."""
