@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from searchmesh_common.errors import FieldViolation, InvalidRequest
+from searchmesh_common.errors import FailedPrecondition, FieldViolation, InvalidRequest
 from searchmesh_search.content import Modality
 from searchmesh_search.engine import (
     BINARY_METRICS,
@@ -25,7 +26,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+SEGMENTED_MODALITIES = frozenset({Modality.TEXT})
+"""Those of which the encoder makes segments."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+class Segmentation(enum.Enum):
+    """What a document is in the engine."""
+
+    WHOLE = "whole"
+    """One vector."""
+    SEGMENTS = "segments"
+    """A vector for each part that the encoder makes of its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +70,30 @@ class CollectionSpec:
     vector_space: VectorSpace | None = None
     fields: Sequence[DeclaredField] = ()
     index: Index = field(default_factory=Index)
+    segmentation: Segmentation = Segmentation.WHOLE
 
     def validate(self) -> None:
         """Raises InvalidRequest that names every fault."""
-        faults = [*self._name_faults(), *self._space_faults(), *self._field_faults()]
+        faults = [
+            *self._name_faults(),
+            *self._space_faults(),
+            *self._field_faults(),
+            *self._segmentation_faults(),
+        ]
         if faults:
             raise InvalidRequest(*faults)
+
+    def require_segments_of(self, model: ModelInfo) -> None:
+        """Raises FailedPrecondition, reason NO_SEGMENTS, for a model whose contents are not cut
+        where the collection wants them cut."""
+        if self.segmentation is Segmentation.WHOLE or model.modality in SEGMENTED_MODALITIES:
+            return
+        raise FailedPrecondition(
+            "NO_SEGMENTS",
+            f"collection.segmentation: model {model.name} reads {model.modality.value}, of which "
+            "the encoder makes no segments",
+            {"model": model.name, "modality": model.modality.value},
+        )
 
     def digest(self) -> bytes:
         """SHA-256 of everything in it, to tell a repeated request from another."""
@@ -135,6 +166,16 @@ class CollectionSpec:
             if name in names[:place]
         ]
 
+    def _segmentation_faults(self) -> list[FieldViolation]:
+        if self.segmentation is Segmentation.WHOLE or self.vector_space is None:
+            return []
+        return [
+            FieldViolation(
+                "collection.segmentation",
+                "the encoder makes the segments, so they need a model, not a vector_space",
+            )
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class Collection:
@@ -176,6 +217,8 @@ class Collection:
                     DeclaredField(one["name"], FieldType(one["type"])) for one in extras["fields"]
                 ),
                 index=Index(extras["index"]["type"], extras["index"]["parameters"]),
+                # collections from before there were segments do not say
+                segmentation=Segmentation(extras.get("segmentation", "whole")),
             ),
             space=space,
             fingerprint=row.fingerprint,
@@ -196,8 +239,12 @@ def _space_json(space: VectorSpace) -> dict[str, Any]:
 
 def _extras_json(spec: CollectionSpec, model: ModelInfo | None) -> dict[str, Any]:
     """What the journal keeps of a definition beside its own columns."""
-    return {
+    extras = {
         "fields": [{"name": one.name, "type": one.type.value} for one in spec.fields],
         "index": {"type": spec.index.type, "parameters": dict(spec.index.parameters)},
         "modality": None if model is None else model.modality.value,
     }
+    if spec.segmentation is not Segmentation.WHOLE:
+        # left out by default, so that requests from before there were segments keep their digest
+        extras["segmentation"] = spec.segmentation.value
+    return extras

@@ -12,12 +12,14 @@ import numpy as np
 
 from searchmesh_common.errors import FieldViolation, InvalidRequest, ServiceError
 from searchmesh_search.engine import MAX_STRING_BYTES, DeclaredField, FieldType, Metric, VectorKind
+from searchmesh_search.segment_checks import check_spans
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from searchmesh_search.collection_spec import Collection, VectorSpace
     from searchmesh_search.content import Content
+    from searchmesh_search.segment_checks import GivenSegment
 
 MAX_ID_BYTES = 256
 MAX_COMPONENT = 1e15
@@ -37,6 +39,8 @@ class NewDocument:
     vector: np.ndarray | None
     attributes: Mapping[str, Any]
     """As a JSON object: numbers are floats."""
+    segments: Sequence[GivenSegment] = ()
+    """The vectors of the content's segments, where the caller gave them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,19 @@ def _check(
     collection: Collection, document: NewDocument, path: str
 ) -> dict[str, str | int | float | bool | None]:
     check_id(document.id, f"{path}.id")
+    _check_vectors(collection, document, path)
+    check_attributes(document.attributes, f"{path}.attributes")
+    return declared_fields(document.attributes, collection, f"{path}.attributes")
+
+
+def _check_vectors(collection: Collection, document: NewDocument, path: str) -> None:
+    """Whether there is, or can be, a vector for the document, or those of its segments."""
+    if document.vector is not None and document.segments:
+        raise InvalidRequest.of(f"{path}.segment_vectors", "give these or `vector`, not both")
     if document.vector is not None:
         check_vector(document.vector, collection.space, f"{path}.vector")
+    elif document.segments:
+        _check_segments(collection, document, f"{path}.segment_vectors")
     elif collection.model is None:
         raise InvalidRequest.of(f"{path}.vector", "required: the collection has no model")
     elif document.content is None:
@@ -91,8 +106,12 @@ def _check(
             f"is {document.content.modality.value}, the collection's model {collection.model} "
             f"reads {collection.modality.value}",
         )
-    check_attributes(document.attributes, f"{path}.attributes")
-    return declared_fields(document.attributes, collection, f"{path}.attributes")
+
+
+def _check_segments(collection: Collection, document: NewDocument, path: str) -> None:
+    check_spans(collection, document.content, document.segments, path)
+    for place, one in enumerate(document.segments):
+        check_vector(one.vector, collection.space, f"{path}[{place}].vector")
 
 
 def check_id(document_id: str, path: str) -> None:

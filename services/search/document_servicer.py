@@ -66,7 +66,8 @@ class DocumentServicer(pb_grpc.DocumentServiceServicer):
         collection = await self._collections.get(request.collection, deadline)
         read = self._documents.get_with_vector if request.include_vector else self._documents.get
         found = await read(collection, request.id, deadline)
-        return await off_loop(len(found.stored) // 1024, convert.document, found)
+        vectors = 0 if found.segments is None else len(found.segments.vectors)
+        return await off_loop(len(found.stored) // 1024 + vectors, convert.document, found)
 
     async def ListDocuments(
         self, request: pb.ListDocumentsRequest, context: ServicerContext[Any, Any]

@@ -33,11 +33,11 @@ from searchmesh_search.journal import (
     request_rows,
     write_rows,
 )
+from searchmesh_search.off_loop import off_loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    import numpy as np
     from sqlalchemy import Connection
 
     from searchmesh_search.collection_spec import Collection
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from searchmesh_search.document_vectors import Encode
     from searchmesh_search.engine import Engine
     from searchmesh_search.journal.write_rows import Write
+    from searchmesh_search.segments import Segments
     from searchmesh_search.sweeper import InHand, Sweeper
 
 DELETE = "DeleteDocuments"
@@ -132,7 +133,7 @@ class DocumentWriter:
         self,
         collection: Collection,
         documents: Sequence[PreparedDocument],
-        vectors: Mapping[int, np.ndarray],
+        vectors: Mapping[int, Segments],
         deadline: Deadline,
     ) -> bytes:
         refs = await self._contents.put([one.document.stored for one in documents], deadline)
@@ -140,13 +141,16 @@ class DocumentWriter:
         self._in_hand.intents.add(intent)
         try:
             writes = await self._journal.write(
-                lambda c: _begin(c, collection, intent, self._in_hand.owner, documents, refs),
+                lambda c: _begin(
+                    c, collection, intent, self._in_hand.owner, documents, vectors, refs
+                ),
                 deadline,
             )
+            rows = await off_loop(
+                sum(one.segments for one in writes), rows_of, documents, vectors, writes
+            )
             async with losses_told(self._journal, collection, deadline):
-                token = await self._engine.insert(
-                    collection.physical, rows_of(documents, vectors, writes), deadline.remaining()
-                )
+                token = await self._engine.insert(collection.physical, rows, deadline.remaining())
             replaced = await self._journal.write(
                 lambda c: _finish(c, collection, intent, writes), deadline
             )
@@ -166,12 +170,13 @@ def _begin(
     intent: str,
     owner: str,
     documents: Sequence[PreparedDocument],
+    vectors: Mapping[int, Segments],
     refs: Sequence[ContentRef],
 ) -> list[Write]:
     collection_rows.require(connection, collection.id, collection.name)
     first = write_rows.allocate_generations(connection, collection.id, len(documents))
     generations = range(first, first + len(documents))
-    writes = writes_of(documents, generations, refs)
+    writes = writes_of(documents, vectors, generations, refs)
     write_rows.add_pending(connection, collection.id, intent, owner, writes)
     return writes
 

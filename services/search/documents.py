@@ -7,23 +7,25 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from searchmesh_common import page_tokens
 from searchmesh_common.errors import DataLoss, NotFound
-from searchmesh_search.engine import Engine, row_key
 from searchmesh_search.engine_losses import losses_told
 from searchmesh_search.journal import Journal, collection_rows, document_rows
 from searchmesh_search.journal.clock import now_us, to_datetime
+from searchmesh_search.segments import Segments, mean_vector, spans_from_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Set
     from datetime import datetime
 
-    import numpy as np
     from sqlalchemy import Connection
 
     from searchmesh_search.collection_spec import Collection
     from searchmesh_search.content_store import ContentRef, ContentStore
     from searchmesh_search.deadline import Deadline
+    from searchmesh_search.engine import Engine
     from searchmesh_search.journal.document_rows import DocumentRow
 
 MAX_PAGE_BYTES = 8 << 20
@@ -37,8 +39,8 @@ class StoredDocument:
     id: str
     stored: bytes
     update_time: datetime
-    vector: np.ndarray | None = None
-    """The one that the engine holds, where it was asked for."""
+    segments: Segments | None = None
+    """What the engine holds, where it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,8 @@ class DocumentPage:
 class Confirmed:
     """What the journal says of an engine's answer."""
 
-    contents: Mapping[tuple[str, int], ContentRef]
-    """Of the generations that readers may see, where their contents are."""
+    rows: Mapping[tuple[str, int], DocumentRow]
+    """Of the generations that readers may see, what the journal has of them."""
     overtaken: bool
     """Whether a document was replaced since the engine was asked, which therefore found it only as
     it was before; asking again finds it as it is.
@@ -84,18 +86,23 @@ class Documents:
     async def get_with_vector(
         self, collection: Collection, document_id: str, deadline: Deadline
     ) -> StoredDocument:
-        """The same with the vector that the engine holds. Raises what `vector` raises too."""
-        row, vector = await self._find_vector(collection, document_id, deadline)
-        return replace((await self._read([row]))[0], vector=vector)
+        """The same with the vectors that the engine holds. Raises DataLoss when the engine lacks
+        what the journal says it has, too.
+        """
+        row, segments = await self._find_segments(collection, document_id, deadline)
+        return replace((await self._read([row]))[0], segments=segments)
 
     async def vector(
         self, collection: Collection, document_id: str, deadline: Deadline
     ) -> np.ndarray:
-        """The vector that the engine holds of a document.
+        """The vector that a document is compared by as a whole: its own, or the mean of its
+        segments'.
 
-        Raises NotFound, DataLoss when the engine lacks what the journal says it has.
+        Raises NotFound, DataLoss when the engine lacks what the journal says it has,
+        FailedPrecondition where the segments have no mean to compare by.
         """
-        return (await self._find_vector(collection, document_id, deadline))[1]
+        _, segments = await self._find_segments(collection, document_id, deadline)
+        return mean_vector(segments.vectors, collection.space.metric)
 
     async def list_page(
         self, collection: Collection, page_size: int, page_token: str, deadline: Deadline
@@ -138,7 +145,7 @@ class Documents:
         )
 
     async def stored(self, refs: Sequence[ContentRef]) -> list[bytes]:
-        """What was stored, by the references that `confirm` gave. Raises DataLoss."""
+        """What was stored, by the references in the rows that `confirm` gave. Raises DataLoss."""
         return await self._contents.get(refs)
 
     async def _find(
@@ -153,23 +160,23 @@ class Documents:
             )
         return rows[document_id]
 
-    async def _find_vector(
+    async def _find_segments(
         self, collection: Collection, document_id: str, deadline: Deadline
-    ) -> tuple[DocumentRow, np.ndarray]:
-        """A document and the vector of the same generation, also while it is being replaced."""
+    ) -> tuple[DocumentRow, Segments]:
+        """A document and the vectors of the same generation, also while it is being replaced."""
         row = await self._find(collection, document_id, deadline)
         while True:
-            key = row_key(document_id, row.generation, 0)
             async with losses_told(self._journal, collection, deadline):
                 vectors = await self._engine.vectors(
-                    collection.physical, [key], deadline.remaining()
+                    collection.physical, row.row_keys(), deadline.remaining()
                 )
-            if key in vectors:
-                return row, vectors[key]
+            segments = segments_of(row, vectors)
+            if segments is not None:
+                return row, segments
             newer = await self._find(collection, document_id, deadline)
             if newer.generation == row.generation:
                 raise DataLoss(
-                    f"the engine has lost the vector of document {document_id!r} in collection "
+                    f"the engine has lost vectors of document {document_id!r} in collection "
                     f"{collection.name!r}; upsert the document again, or restore the engine's data"
                 )
             row = newer
@@ -180,6 +187,17 @@ class Documents:
             StoredDocument(row.document_id, content, row.update_time)
             for row, content in zip(rows, contents, strict=True)
         ]
+
+
+def segments_of(row: DocumentRow, vectors: Mapping[str, np.ndarray]) -> Segments | None:
+    """A document's segments, of the vectors by row key that the engine gave for its `row_keys`;
+    None where one is missing.
+    """
+    keys = row.row_keys()
+    if any(key not in vectors for key in keys):
+        return None
+    spans = None if row.spans is None else spans_from_bytes(row.spans)
+    return Segments(np.stack([vectors[key] for key in keys]), spans)
 
 
 def _rows(
@@ -196,7 +214,7 @@ def _confirmed(
     keyed = {(row.document_id, row.generation): row for row in rows.values()}
     replaced = [row.update_time for key, row in keyed.items() if key not in wanted]
     return Confirmed(
-        {key: row.content for key, row in keyed.items() if key in wanted},
+        {key: row for key, row in keyed.items() if key in wanted},
         bool(replaced) and max(replaced) >= _by_journal_clock(connection, asked),
     )
 

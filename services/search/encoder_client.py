@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import grpc
+import numpy as np
 
 from searchmesh.encoder.v1 import encoder_service_pb2 as pb
 from searchmesh.encoder.v1 import encoder_service_pb2_grpc as pb_grpc
+from searchmesh.type.v1 import segment_pb2
 from searchmesh_common import call_context, status
 from searchmesh_common.errors import (
     FailedPrecondition,
@@ -21,13 +23,13 @@ from searchmesh_common.errors import (
     Unauthenticated,
     Unavailable,
 )
-from searchmesh_search.collection_spec import ModelInfo
+from searchmesh_search.collection_spec import ModelInfo, Segmentation
 from searchmesh_search.convert import values
+from searchmesh_search.off_loop import off_loop
+from searchmesh_search.segments import Segments, TextSpan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
+    from collections.abc import Mapping, Sequence
 
     from searchmesh_search.content import Content
     from searchmesh_search.deadline import Deadline
@@ -37,9 +39,19 @@ ENCODER_SERVICE: str = pb.DESCRIPTOR.services_by_name["EncoderService"].full_nam
 MAX_CONTENTS = 256
 """Most contents that the encoder takes in one call."""
 
+MAX_CALL_CHARACTERS = 512 << 10
+"""Characters, or bytes of media, in one call; a content of more goes alone. A text in segments
+answers a vector for every thousand or so, a hundred at the worst: a call stays below 20 MiB of
+384 floats, and mostly around one."""
+
 CALLS_AT_ONCE = 4
 """Calls that one request of ours has with the encoder at a time: enough to keep it busy while
 answers travel, too few to crowd out others."""
+
+_SEGMENTATIONS: Mapping[Segmentation, segment_pb2.Segmentation.ValueType] = {
+    Segmentation.WHOLE: segment_pb2.SEGMENTATION_WHOLE,
+    Segmentation.SEGMENTS: segment_pb2.SEGMENTATION_SEGMENTS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +83,32 @@ class EncoderClient:
         return _model_info(model)
 
     async def encode_documents(
-        self, model: str, fingerprint: str, contents: Sequence[Content], deadline: Deadline
-    ) -> list[np.ndarray | ServiceError]:
-        """A vector, or that content's own error, for each content, however many there are.
+        self,
+        model: str,
+        fingerprint: str,
+        segmentation: Segmentation,
+        contents: Sequence[Content],
+        deadline: Deadline,
+    ) -> list[Segments | ServiceError]:
+        """The segments, or that content's own error, for each content, however many there are;
+        WHOLE makes one segment without a span.
 
         Raises FailedPrecondition when the model no longer has that fingerprint, Unavailable,
         Overloaded, DeadlineExceeded."""
         room = asyncio.Semaphore(CALLS_AT_ONCE)
 
-        async def encode(part: Sequence[Content]) -> list[np.ndarray | ServiceError]:
+        async def encode(part: Sequence[Content]) -> list[Segments | ServiceError]:
+            request = pb.EncodeRequest(
+                model=model,
+                fingerprint=fingerprint,
+                input_role=pb.INPUT_ROLE_DOCUMENT,
+                lane=pb.LANE_BULK,
+                segmentation=_SEGMENTATIONS[segmentation],
+            )
             async with room:
-                response = await self._encode(
-                    model, fingerprint, part, pb.INPUT_ROLE_DOCUMENT, pb.LANE_BULK, deadline
-                )
-            return [
-                _outcome(one, content)
-                for one, content in zip(response.embeddings, part, strict=True)
-            ]
+                response = await self._encode(request, part, deadline)
+                # its length says about how many vectors it holds
+                return await off_loop(response.ByteSize() // 2048, _segments, response, part)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -104,30 +125,23 @@ class EncoderClient:
 
         Raises InvalidRequest for a content that cannot be encoded, and what `encode_documents`
         raises."""
-        response = await self._encode(
-            model, fingerprint, [content], pb.INPUT_ROLE_QUERY, pb.LANE_QUERY, deadline
-        )
-        outcome = _outcome(response.embeddings[0], content)
-        if isinstance(outcome, ServiceError):
-            raise outcome
-        return EncodedQuery(outcome, response.timing.queue_ms)
-
-    async def _encode(
-        self,
-        model: str,
-        fingerprint: str,
-        contents: Sequence[Content],
-        role: pb.InputRole.ValueType,
-        lane: pb.Lane.ValueType,
-        deadline: Deadline,
-    ) -> pb.EncodeResponse:
         request = pb.EncodeRequest(
             model=model,
             fingerprint=fingerprint,
-            contents=[values.content_message(one) for one in contents],
-            input_role=role,
-            lane=lane,
+            input_role=pb.INPUT_ROLE_QUERY,
+            lane=pb.LANE_QUERY,
         )
+        response = await self._encode(request, [content], deadline)
+        outcome = _outcome(response.embeddings[0], content)
+        if isinstance(outcome, ServiceError):
+            raise outcome
+        return EncodedQuery(outcome.vectors[0], response.timing.queue_ms)
+
+    async def _encode(
+        self, request: pb.EncodeRequest, contents: Sequence[Content], deadline: Deadline
+    ) -> pb.EncodeResponse:
+        """One call; the request gets the contents."""
+        request.contents.extend(values.content_message(one) for one in contents)
         try:
             response = await self._stub.Encode(
                 request,
@@ -135,9 +149,9 @@ class EncoderClient:
                 metadata=call_context.outgoing_metadata(),
             )
         except grpc.RpcError as error:
-            raise _with_our_reason(_ours(error), model, fingerprint) from error
-        if response.fingerprint != fingerprint:
-            raise _mismatch(model, fingerprint, response.fingerprint)
+            raise _with_our_reason(_ours(error), request.model, request.fingerprint) from error
+        if response.fingerprint != request.fingerprint:
+            raise _mismatch(request.model, request.fingerprint, response.fingerprint)
         if len(response.embeddings) != len(contents):
             raise Internal(
                 f"the encoder answered {len(response.embeddings)} of {len(contents)} contents"
@@ -170,10 +184,23 @@ def _ours(error: grpc.RpcError) -> ServiceError:
 
 
 def _parts(contents: Sequence[Content]) -> list[Sequence[Content]]:
-    """Contents in calls of at most MAX_CONTENTS, nearly equal so that none is left to the last."""
+    """Contents in calls of at most MAX_CONTENTS and MAX_CALL_CHARACTERS, nearly equal in number so
+    that none is left to the last.
+    """
     calls = max(1, -(-len(contents) // MAX_CONTENTS))
-    size = -(-len(contents) // calls) or 1
-    return [contents[start : start + size] for start in range(0, len(contents), size)]
+    most = -(-len(contents) // calls)
+    parts = []
+    start = characters = 0
+    for place, content in enumerate(contents):
+        length = len(content.data)
+        full = place - start == most or characters + length > MAX_CALL_CHARACTERS
+        if full and place > start:
+            parts.append(contents[start:place])
+            start, characters = place, 0
+        characters += length
+    if start < len(contents):
+        parts.append(contents[start:])
+    return parts
 
 
 def _model_info(model: pb.Model) -> ModelInfo:
@@ -185,16 +212,30 @@ def _model_info(model: pb.Model) -> ModelInfo:
     )
 
 
-def _outcome(embedding: pb.Embedding, content: Content) -> np.ndarray | ServiceError:
+def _segments(
+    response: pb.EncodeResponse, contents: Sequence[Content]
+) -> list[Segments | ServiceError]:
+    return [
+        _outcome(one, content) for one, content in zip(response.embeddings, contents, strict=True)
+    ]
+
+
+def _outcome(embedding: pb.Embedding, content: Content) -> Segments | ServiceError:
     match embedding.WhichOneof("outcome"):
         case "error":
             return _renamed(
                 status.from_proto(embedding.error), values.MODALITY_FIELDS[content.modality]
             )
         case "vector":
-            return values.vector(embedding.vector, "vector")
+            return Segments(values.vector(embedding.vector, "vector")[None])
+        case "segments":
+            parts = embedding.segments.segments
+            return Segments(
+                np.stack([values.vector(one.vector, "vector") for one in parts]),
+                [TextSpan(one.segment.text.start, one.segment.text.end) for one in parts],
+            )
         case _:
-            return Internal("the encoder answered neither a vector nor an error")
+            return Internal("the encoder answered neither vectors nor an error")
 
 
 def _renamed(error: ServiceError, field: str) -> ServiceError:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from searchmesh_common.errors import FailedPrecondition
+from searchmesh_search.collection_spec import Segmentation
 from searchmesh_search.document_checks import check_vector
 from searchmesh_search.engine_losses import losses_told
 from searchmesh_search.off_loop import off_loop
+from searchmesh_search.segments import span_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,15 +21,24 @@ if TYPE_CHECKING:
     from searchmesh_search.collection_spec import Collection
     from searchmesh_search.collections import Collections
     from searchmesh_search.content import Content
-    from searchmesh_search.content_store import ContentRef
     from searchmesh_search.deadline import Deadline
     from searchmesh_search.documents import Confirmed, Documents
     from searchmesh_search.encoder_client import EncodedQuery
     from searchmesh_search.engine import Engine, EngineHit, Metric
     from searchmesh_search.journal import Journal
+    from searchmesh_search.journal.document_rows import DocumentRow
+    from searchmesh_search.segments import TextSpan
 
 SPARE_ROWS = 8
 """Rows asked for beyond those wanted: room for ones that a write has just replaced."""
+
+ROWS_PER_DOCUMENT = 4
+"""Rows asked for at first for each document wanted, where documents have many: passages that stand
+together are near to a query together."""
+
+ROWS_GROWTH = 4
+"""How many times as many rows are asked for when they were too few. An engine answers a longer list
+nearly as quickly as a short one, and one document may own hundreds of the nearest rows."""
 
 MAX_REPEATS = 3
 """Times that the engine is asked again because documents were replaced meanwhile."""
@@ -59,6 +70,9 @@ class Hit:
     """By the collection's metric; higher is better."""
     stored: bytes | None
     """What was stored of the document; None where the query did not ask for it."""
+    span: TextSpan | None
+    """Where the segment that was found lies in the content; None for a document that is one vector,
+    or where the query did not ask for what was stored."""
 
 
 @dataclass(slots=True)
@@ -156,18 +170,19 @@ class Searcher:
         vector: np.ndarray,
         explanation: Explanation,
         deadline: Deadline,
-    ) -> list[tuple[EngineHit, ContentRef]]:
-        """Rows of the page that was asked for, each with its content: those that readers may see.
+    ) -> list[tuple[EngineHit, DocumentRow]]:
+        """The page that was asked for: of each document that readers may see the best row of the
+        engine, with what the journal has of it.
 
-        The engine may still hold what was replaced or deleted a moment ago, so it is asked for
-        more until the page is full or there is nothing more. Of rows with one score it gives any,
-        so the page is full only once a worse row was seen; otherwise pages would overlap. A
-        document that was replaced meanwhile would be missing from the answer, so the engine is
-        then asked again.
+        Many of the nearest rows may be one document's, and the engine may still hold what was
+        replaced or deleted a moment ago, so it is asked for more until the page is full or there is
+        nothing more. Of rows with one score it gives any, so the page is full only once a worse row
+        was seen; otherwise pages would overlap. A document that was replaced meanwhile would be
+        missing from the answer, so the engine is then asked again.
         """
         wanted = query.offset + query.limit
         most = self._engine.capabilities.max_limit
-        rows = min(wanted + SPARE_ROWS, most)
+        rows = min(wanted * _rows_per_document(collection) + SPARE_ROWS, most)
         repeats = MAX_REPEATS
         while True:
             asked = time.monotonic()
@@ -186,7 +201,7 @@ class Searcher:
                 continue
             if len(good) < rows or rows == most or _is_full(visible, wanted, near[-1].score):
                 return visible[query.offset : wanted]
-            rows = min(rows * 2, most)
+            rows = min(rows * ROWS_GROWTH, most)
 
     async def _ask(
         self,
@@ -207,14 +222,14 @@ class Searcher:
         return near
 
     async def _hits(
-        self, query: SearchQuery, found: Sequence[tuple[EngineHit, ContentRef]]
+        self, query: SearchQuery, found: Sequence[tuple[EngineHit, DocumentRow]]
     ) -> list[Hit]:
         if not query.with_documents:
-            return [Hit(row.document_id, row.score, None) for row, _ in found]
-        stored = await self._documents.stored([content for _, content in found])
+            return [Hit(near.document_id, near.score, None, None) for near, _ in found]
+        stored = await self._documents.stored([row.content for _, row in found])
         return [
-            Hit(row.document_id, row.score, document)
-            for (row, _), document in zip(found, stored, strict=True)
+            Hit(near.document_id, near.score, document, _span(near, row))
+            for (near, row), document in zip(found, stored, strict=True)
         ]
 
     def _explanation(self, collection: Collection) -> Explanation:
@@ -224,8 +239,17 @@ class Searcher:
         )
 
 
+def _rows_per_document(collection: Collection) -> int:
+    segmented = collection.spec.segmentation is Segmentation.SEGMENTS
+    return ROWS_PER_DOCUMENT if segmented else 1
+
+
+def _span(near: EngineHit, row: DocumentRow) -> TextSpan | None:
+    return None if row.spans is None else span_at(row.spans, near.segment)
+
+
 def _is_full(
-    visible: Sequence[tuple[EngineHit, ContentRef]], wanted: int, worst_score: float
+    visible: Sequence[tuple[EngineHit, DocumentRow]], wanted: int, worst_score: float
 ) -> bool:
     """Whether no row that the engine did not give can be among the best `wanted`."""
     return len(visible) >= wanted and visible[wanted - 1][0].score > worst_score
@@ -233,15 +257,16 @@ def _is_full(
 
 def _visible(
     query: SearchQuery, near: Sequence[EngineHit], confirmed: Confirmed
-) -> list[tuple[EngineHit, ContentRef]]:
-    """What readers may see, best first; the document that was searched for is not its own hit."""
-    visible = [
-        (hit, confirmed.contents[hit.document_id, hit.generation])
-        for hit in near
-        if (hit.document_id, hit.generation) in confirmed.contents
-        and hit.document_id != query.document_id
-    ]
-    return sorted(visible, key=lambda pair: (-pair[0].score, pair[0].document_id))
+) -> list[tuple[EngineHit, DocumentRow]]:
+    """The best row of each document that readers may see, best first; the document that was
+    searched for is not its own hit.
+    """
+    best: dict[str, tuple[EngineHit, DocumentRow]] = {}
+    for hit in sorted(near, key=lambda hit: (-hit.score, hit.document_id, hit.segment)):
+        row = confirmed.rows.get((hit.document_id, hit.generation))
+        if row is not None and hit.document_id != query.document_id:
+            best.setdefault(hit.document_id, (hit, row))
+    return list(best.values())
 
 
 def _model_for(collection: Collection, content: Content) -> str:

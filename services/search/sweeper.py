@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("searchmesh.sweeper")
 
 GARBAGE_GROUP = 1_000
-"""Generations dropped with one call of the engine."""
+"""Rows dropped with one call of the engine; a document of more goes alone."""
 PURGE_ROWS = 5_000
 """Rows of a deleted collection dropped in one transaction; other writers wait meanwhile."""
 REQUESTS_KEPT_SECONDS = 24 * 3600

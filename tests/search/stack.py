@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from searchmesh_common.errors import InvalidRequest, NotFound, ServiceError
-from searchmesh_search.collection_spec import CollectionSpec, ModelInfo, VectorSpace
+from searchmesh_search.collection_spec import (
+    CollectionSpec,
+    ModelInfo,
+    Segmentation,
+    VectorSpace,
+)
 from searchmesh_search.collections import Collections
 from searchmesh_search.content import Content, Modality
 from searchmesh_search.content_store import ContentStore
@@ -23,6 +29,7 @@ from searchmesh_search.documents import Documents
 from searchmesh_search.encoder_client import EncodedQuery
 from searchmesh_search.engine import Metric
 from searchmesh_search.journal import Journal
+from searchmesh_search.segments import Segments, TextSpan
 from searchmesh_search.sweeper import InHand, Sweeper
 
 from .engines import started
@@ -73,19 +80,39 @@ class TinyModels:
         return MODEL
 
     async def encode(
-        self, model: str, fingerprint: str, contents: Sequence[Content], deadline: Deadline
-    ) -> Sequence[np.ndarray | ServiceError]:
-        return [
-            np.array([len(one.data), 1, 0, 0], np.float32)
-            if one.data
-            else InvalidRequest.of("text", "is empty")
-            for one in contents
-        ]
+        self,
+        model: str,
+        fingerprint: str,
+        segmentation: Segmentation,
+        contents: Sequence[Content],
+        deadline: Deadline,
+    ) -> Sequence[Segments | ServiceError]:
+        return [_encoded(segmentation, one) for one in contents]
 
     async def encode_query(
         self, model: str, fingerprint: str, content: Content, deadline: Deadline
     ) -> EncodedQuery:
         return EncodedQuery(np.array([len(content.data), 1, 0, 0], np.float32), 0.0)
+
+
+def _encoded(segmentation: Segmentation, content: Content) -> Segments | ServiceError:
+    """In segments, each word is a passage and has a vector of its own."""
+    text = str(content.data)
+    if not text:
+        return InvalidRequest.of("text", "is empty")
+    if segmentation is Segmentation.WHOLE:
+        return Segments(np.array([[len(text), 1, 0, 0]], np.float32))
+    words = list(re.finditer(r"\S+", text))
+    return Segments(
+        np.stack([word_vector(one.group()) for one in words]),
+        [TextSpan(*one.span()) for one in words],
+    )
+
+
+def word_vector(word: str) -> np.ndarray:
+    """(4,) float32: of a direction of the word's own."""
+    seed = int.from_bytes(word.encode(), "big")
+    return np.random.default_rng(seed).standard_normal(4, np.float32)
 
 
 class Patchable:
@@ -142,8 +169,12 @@ class Stack:
     documents: Documents
     writer: DocumentWriter
 
-    async def collection(self, name: str = "things", model: str | None = None) -> Collection:
-        spec = CollectionSpec(name, model=model, vector_space=None if model else SPACE)
+    async def collection(
+        self, name: str = "things", model: str | None = None, **definition: Any
+    ) -> Collection:
+        spec = CollectionSpec(
+            name, model=model, vector_space=None if model else SPACE, **definition
+        )
         return await self.collections.create(spec, "", soon())
 
     async def upsert(self, collection: Collection, *documents: NewDocument) -> None:

@@ -74,10 +74,15 @@ async def test_a_model_lends_its_space_and_fingerprint(mesh: Mesh, name: str) ->
 
 async def test_what_was_answered_can_be_sent_again(mesh: Mesh, name: str) -> None:
     made = await create(
-        mesh, name=name, model="tiny", index=pb.Index(type=pb.INDEX_TYPE_IVF_FLAT, nlist=4)
+        mesh,
+        name=name,
+        model="tiny",
+        index=pb.Index(type=pb.INDEX_TYPE_IVF_FLAT, nlist=4),
+        segmentation=segment_pb2.SEGMENTATION_SEGMENTS,
     )
     made.name = f"{name}_2"
     again = await create(mesh, **{one.name: value for one, value in made.ListFields()})
+    assert again.segmentation == segment_pb2.SEGMENTATION_SEGMENTS
     assert again.index == pb.Index(type=pb.INDEX_TYPE_IVF_FLAT, nlist=4, nprobe=16)
 
 
@@ -146,6 +151,14 @@ async def test_pages(mesh: Mesh, name: str) -> None:
             {"name": "tuned", "vector_space": SPACE, "index": pb.Index(nlist=3)},
             "collection.index.nlist",
         ),
+        (
+            {
+                "name": "cut",
+                "vector_space": SPACE,
+                "segmentation": segment_pb2.SEGMENTATION_SEGMENTS,
+            },
+            "collection.segmentation",
+        ),
     ],
 )
 async def test_a_faulty_definition_names_its_field(
@@ -156,7 +169,6 @@ async def test_a_faulty_definition_names_its_field(
 
 async def test_what_comes_later_says_so(mesh: Mesh, name: str) -> None:
     lexical = await refused(create(mesh, name=name, vector_space=SPACE, lexical=pb.Lexical()))
-    segments = await refused(create(mesh, name=name, vector_space=SPACE, segmentation=2))
     collection = pb.Collection(name=name, vector_space=SPACE)
     rebuild = await refused(
         mesh.collections.RebuildCollection(pb.RebuildCollectionRequest(collection=collection))
@@ -166,7 +178,6 @@ async def test_what_comes_later_says_so(mesh: Mesh, name: str) -> None:
     )
     for error, word in (
         (lexical, "collection.lexical"),
-        (segments, "collection.segmentation"),
         (rebuild, "RebuildCollection"),
         (rollback, "RollbackCollection"),
     ):

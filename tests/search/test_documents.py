@@ -289,14 +289,14 @@ async def test_only_current_generations_are_confirmed(stack: Stack) -> None:
     await stack.upsert(things, document("a", stored=b"new"))
     await stack.writer.delete(things, ["b"], "", soon())
     confirmed = await stack.documents.confirm(things, found, asked, soon())
-    assert [key[0] for key in confirmed.contents] == ["c"]
+    assert [key[0] for key in confirmed.rows] == ["c"]
     assert confirmed.overtaken
     later = time.monotonic() + 0.001
     assert not (await stack.documents.confirm(things, found, later, soon())).overtaken
     new = ("a", (await generations(stack, things))["a"])
     confirmed = await stack.documents.confirm(things, [*found, new], asked, soon())
     assert not confirmed.overtaken
-    assert await stack.documents.stored([confirmed.contents[new]]) == [b"new"]
+    assert await stack.documents.stored([confirmed.rows[new].content]) == [b"new"]
 
 
 async def test_many_documents_at_once(stack: Stack) -> None:

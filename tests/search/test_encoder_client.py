@@ -14,10 +14,13 @@ from searchmesh_common.errors import (
     NotFound,
     Unavailable,
 )
+from searchmesh_search import encoder_client
+from searchmesh_search.collection_spec import Segmentation
 from searchmesh_search.content import Content, Modality
 from searchmesh_search.deadline import Deadline
 from searchmesh_search.encoder_client import EncoderClient
 from searchmesh_search.engine import Metric, VectorKind
+from searchmesh_search.segments import Segments, TextSpan
 
 from .mesh import address_of, running_encoder
 from .stack import soon
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from searchmesh_common.errors import ServiceError
     from searchmesh_common.server import Server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -58,25 +62,71 @@ async def test_an_unknown_model_is_not_found(client: EncoderClient) -> None:
     assert (caught.value.kind, caught.value.name) == ("model", "unknown")
 
 
-async def test_contents_come_back_in_order_however_many(client: EncoderClient) -> None:
+async def encode(
+    client: EncoderClient, *given: str, segmentation: Segmentation = Segmentation.WHOLE
+) -> list[Segments | ServiceError]:
     model = await client.get_model("tiny", soon())
-    words = [f"w{number}" for number in range(600)]
-    vectors = await client.encode_documents("tiny", model.fingerprint, texts(*words), soon())
-    assert len(vectors) == 600
-    for place in (0, 255, 256, 599):
-        alone = await client.encode_documents(
-            "tiny", model.fingerprint, texts(words[place]), soon()
-        )
-        np.testing.assert_array_equal(alone, vectors[place : place + 1])
-
-
-async def test_a_faulty_content_fails_alone(client: EncoderClient) -> None:
-    model = await client.get_model("tiny", soon())
-    fine, empty = await client.encode_documents(
-        "tiny", model.fingerprint, texts("fine", " "), soon()
+    return await client.encode_documents(
+        "tiny", model.fingerprint, segmentation, texts(*given), soon()
     )
-    assert isinstance(fine, np.ndarray)
-    assert fine.shape == (16,)
+
+
+async def vectors(
+    client: EncoderClient, *given: str, segmentation: Segmentation = Segmentation.WHOLE
+) -> np.ndarray:
+    """Of all texts, one after the other."""
+    encoded = await encode(client, *given, segmentation=segmentation)
+    return np.concatenate([one.vectors for one in encoded if isinstance(one, Segments)])
+
+
+@pytest.mark.parametrize("most_characters", [encoder_client.MAX_CALL_CHARACTERS, 100, 1])
+async def test_contents_come_back_in_order_however_many(
+    client: EncoderClient, most_characters: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However they are cut into calls."""
+    monkeypatch.setattr(encoder_client, "MAX_CALL_CHARACTERS", most_characters)
+    count = 600 if most_characters > 1 else 60
+    words = [f"w{number}" for number in range(count)]
+    all_of_them = await vectors(client, *words)
+    assert len(all_of_them) == count
+    for place in (0, count // 2 - 1, count // 2, count - 1):
+        alone = await vectors(client, words[place])
+        np.testing.assert_array_equal(alone, all_of_them[place : place + 1])
+
+
+async def test_no_contents_are_no_call(client: EncoderClient) -> None:
+    assert await encode(client) == []
+
+
+async def test_long_texts_come_in_passages_each_with_the_vector_of_its_text(
+    client: EncoderClient,
+) -> None:
+    """The model's window is 24 tokens, of one letter each."""
+    given = ["Short.", " \U0001f600 One sentence of some words. Another one, as long. A third one."]
+    short, long = await encode(client, *given, segmentation=Segmentation.SEGMENTS)
+    assert isinstance(short, Segments)
+    assert short.spans == [TextSpan(0, 6)]
+    assert isinstance(long, Segments)
+    assert long.spans is not None
+    assert len(long.spans) > 1
+    passages = [given[1][one.start : one.end] for one in long.spans]
+    assert all(one == one.strip() for one in passages)
+    np.testing.assert_array_equal(long.vectors, await vectors(client, *passages))
+
+
+async def test_a_whole_text_is_one_segment_without_a_span(client: EncoderClient) -> None:
+    (one,) = await encode(client, "many words " * 20)
+    assert isinstance(one, Segments)
+    assert one.vectors.shape == (1, 16)
+    assert one.spans is None
+
+
+@pytest.mark.parametrize("segmentation", Segmentation)
+async def test_a_faulty_content_fails_alone(
+    client: EncoderClient, segmentation: Segmentation
+) -> None:
+    fine, empty = await encode(client, "fine", " ", segmentation=segmentation)
+    assert isinstance(fine, Segments)
     assert isinstance(empty, InvalidRequest)
     assert [one.field for one in empty.violations] == ["text"]
 
@@ -85,15 +135,14 @@ async def test_a_query_is_encoded_as_one(client: EncoderClient) -> None:
     """The card puts a prefix before a query and none before a document."""
     model = await client.get_model("tiny", soon())
     query = await client.encode_query("tiny", model.fingerprint, texts("x")[0], soon())
-    documents = await client.encode_documents("tiny", model.fingerprint, texts("q x"), soon())
-    np.testing.assert_array_equal([query.vector], documents)
+    np.testing.assert_array_equal([query.vector], await vectors(client, "q x"))
     assert query.queue_ms >= 0
 
 
 async def test_another_fingerprint_is_refused(client: EncoderClient) -> None:
     model = await client.get_model("tiny", soon())
     with pytest.raises(FailedPrecondition) as caught:
-        await client.encode_documents("tiny", "another", texts("x"), soon())
+        await client.encode_documents("tiny", "another", Segmentation.WHOLE, texts("x"), soon())
     assert caught.value.reason == "FINGERPRINT_MISMATCH"
     assert caught.value.metadata == {
         "model": "tiny",

@@ -55,7 +55,7 @@ async def test_a_lost_row_is_data_loss(stack: Stack) -> None:
     things = await stack.collection()
     await stack.upsert(things, document("a"))
     await stack.engine.delete(things.physical, [row_key("a", 1, 0)], 5)
-    with pytest.raises(DataLoss, match="lost the vector of document 'a' in collection 'things'"):
+    with pytest.raises(DataLoss, match="lost vectors of document 'a' in collection 'things'"):
         await stack.documents.vector(things, "a", soon())
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from searchmesh.search.v1 import collection_service_pb2 as pb
 from searchmesh.type.v1 import segment_pb2
 from searchmesh_common.errors import FieldViolation, InvalidRequest, Unsupported
-from searchmesh_search.collection_spec import CollectionSpec
+from searchmesh_search.collection_spec import CollectionSpec, Segmentation
 from searchmesh_search.convert import values
 from searchmesh_search.convert.times import timestamp
 from searchmesh_search.engine import DeclaredField, FieldType, Index
@@ -37,6 +37,11 @@ _INDEX_TYPE_VALUES: Mapping[str, pb.IndexType.ValueType] = {
     "IVF_FLAT": pb.INDEX_TYPE_IVF_FLAT,
     "HNSW": pb.INDEX_TYPE_HNSW,
 }
+_SEGMENTATION_VALUES: Mapping[Segmentation, segment_pb2.Segmentation.ValueType] = {
+    Segmentation.WHOLE: segment_pb2.SEGMENTATION_WHOLE,
+    Segmentation.SEGMENTS: segment_pb2.SEGMENTATION_SEGMENTS,
+}
+
 _INDEX_DEFAULTS: Mapping[str, Mapping[str, int]] = {
     "FLAT": {},
     "IVF_FLAT": {"nlist": 128, "nprobe": 16},
@@ -52,10 +57,6 @@ def spec(message: pb.Collection) -> CollectionSpec:
     """
     if message.HasField("lexical"):
         raise Unsupported("collection.lexical: not implemented yet; leave it out")
-    if message.segmentation == segment_pb2.SEGMENTATION_SEGMENTS:
-        raise Unsupported(
-            "collection.segmentation: SEGMENTATION_SEGMENTS is not implemented yet; leave it out"
-        )
     has_space = message.HasField("vector_space")
     return CollectionSpec(
         name=message.name,
@@ -63,6 +64,9 @@ def spec(message: pb.Collection) -> CollectionSpec:
         vector_space=values.space(message.vector_space) if has_space else None,
         fields=tuple(DeclaredField(one.name, _FIELD_TYPES[one.type]) for one in message.fields),
         index=_index(message.index),
+        segmentation=Segmentation.SEGMENTS
+        if message.segmentation == segment_pb2.SEGMENTATION_SEGMENTS
+        else Segmentation.WHOLE,
     )
 
 
@@ -73,7 +77,7 @@ def message(collection: Collection) -> pb.Collection:
         name=spec.name,
         fingerprint=collection.fingerprint,
         fields=[pb.Field(name=one.name, type=_FIELD_TYPE_VALUES[one.type]) for one in spec.fields],
-        segmentation=segment_pb2.SEGMENTATION_WHOLE,
+        segmentation=_SEGMENTATION_VALUES[spec.segmentation],
         index=pb.Index(type=_INDEX_TYPE_VALUES[spec.index.type], **spec.index.parameters),
         document_count=collection.document_count,
         resolved_space=values.space_message(collection.space),

@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from searchmesh.search.v1 import document_pb2
 from searchmesh.search.v1 import document_service_pb2 as pb
+from searchmesh.type.v1 import segment_pb2
 from searchmesh_common import status
 from searchmesh_common.errors import InvalidRequest, ServiceError
 from searchmesh_search import write_tokens
 from searchmesh_search.convert import values
 from searchmesh_search.convert.times import timestamp
 from searchmesh_search.document_checks import NewDocument
+from searchmesh_search.segment_checks import GivenSegment
+from searchmesh_search.segments import TextSpan
 
 if TYPE_CHECKING:
     from google.protobuf import struct_pb2
 
     from searchmesh_search.document_writer import UpsertResult
     from searchmesh_search.documents import DocumentPage, StoredDocument
+    from searchmesh_search.segments import Segments
 
 MAX_ATTRIBUTES_BYTES = 1 << 20
 
@@ -48,13 +52,26 @@ def upsert_response(
 
 
 def document(stored: StoredDocument) -> document_pb2.Document:
-    """A document as it is answered: with a vector only where one was read."""
+    """A document as it is answered: with vectors only where they were read."""
     message = document_pb2.Document.FromString(stored.stored)
     message.update_time.CopyFrom(timestamp(stored.update_time))
     message.ClearField("vector")
-    if stored.vector is not None:
-        message.vector.CopyFrom(values.vector_message(stored.vector))
+    message.ClearField("segment_vectors")
+    if stored.segments is not None:
+        _add_vectors(message, stored.segments)
     return message
+
+
+def _add_vectors(message: document_pb2.Document, segments: Segments) -> None:
+    if segments.spans is None:
+        (vector,) = segments.vectors
+        message.vector.CopyFrom(values.vector_message(vector))
+        return
+    for span, vector in zip(segments.spans, segments.vectors, strict=True):
+        message.segment_vectors.add(
+            segment=segment_pb2.Segment(text=segment_pb2.TextSpan(start=span.start, end=span.end)),
+            vector=values.vector_message(vector),
+        )
 
 
 def page(page: DocumentPage) -> pb.ListDocumentsResponse:
@@ -83,6 +100,10 @@ def _new(message: document_pb2.Document, path: str) -> NewDocument | ServiceErro
         vector = None
         if message.HasField("vector"):
             vector = values.vector(message.vector, f"{path}.vector")
+        segments = [
+            _given_segment(one, f"{path}.segment_vectors[{place}]")
+            for place, one in enumerate(message.segment_vectors)
+        ]
     except InvalidRequest as error:
         return error
     return NewDocument(
@@ -91,6 +112,17 @@ def _new(message: document_pb2.Document, path: str) -> NewDocument | ServiceErro
         content=values.content(message.content),
         vector=vector,
         attributes=_object(message.attributes),
+        segments=segments,
+    )
+
+
+def _given_segment(message: document_pb2.SegmentVector, path: str) -> GivenSegment:
+    span = message.segment.text
+    # the content has the passage, and a fault in it would be nobody's to find
+    span.ClearField("text")
+    return GivenSegment(
+        TextSpan(span.start, span.end) if message.segment.HasField("text") else None,
+        values.vector(message.vector, f"{path}.vector"),
     )
 
 

@@ -8,6 +8,7 @@ from google.protobuf import struct_pb2
 
 from searchmesh.search.v1 import document_pb2
 from searchmesh.search.v1 import search_service_pb2 as pb
+from searchmesh.type.v1 import segment_pb2
 from searchmesh_common.errors import FieldViolation, InvalidRequest, Unsupported
 from searchmesh_search import write_tokens
 from searchmesh_search.content import Content
@@ -16,6 +17,7 @@ from searchmesh_search.searcher import SearchQuery
 
 if TYPE_CHECKING:
     from searchmesh_search.searcher import Explanation, Hit, SearchResult
+    from searchmesh_search.segments import TextSpan
 
 DEFAULT_LIMIT = 10
 
@@ -108,7 +110,16 @@ def _hit(hit: Hit, names: frozenset[str]) -> pb.Hit:
         message.attributes.CopyFrom(_chosen(document.attributes, names))
     if CONTENT_FIELD in names and document.HasField("content"):
         message.content.CopyFrom(document.content)
+    if hit.span is not None:
+        message.segment.text.CopyFrom(_passage(hit.span, document.content.text))
     return message
+
+
+def _passage(span: TextSpan, text: str) -> segment_pb2.TextSpan:
+    # those that the encoder made have no white space around them, those that a caller gave may
+    return segment_pb2.TextSpan(
+        start=span.start, end=span.end, text=text[span.start : span.end].strip()
+    )
 
 
 def _chosen(attributes: struct_pb2.Struct, names: frozenset[str]) -> struct_pb2.Struct:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from searchmesh_search.content_store import ContentRef
+from searchmesh_search.engine import row_key
 from searchmesh_search.journal import write_rows
 from searchmesh_search.journal.clock import NOW_US, to_datetime
 from searchmesh_search.journal.tables import collections, documents
@@ -36,8 +37,16 @@ class DocumentRow:
     document_id: str
     generation: int
     segments: int
+    spans: bytes | None
+    """Where each segment lies in the content; None where the document is one segment."""
     content: ContentRef
     update_time: datetime
+
+    def row_keys(self) -> list[str]:
+        """Primary keys of its rows in the engine, one for each segment."""
+        return [
+            row_key(self.document_id, self.generation, segment) for segment in range(self.segments)
+        ]
 
 
 def find(
@@ -139,6 +148,7 @@ def _from_row(row: Row[Any]) -> DocumentRow:
         row.document_id,
         row.generation,
         row.segments,
+        row.spans,
         ContentRef(row.pack, row.offset, row.length),
         to_datetime(row.update_time),
     )

@@ -33,6 +33,8 @@ class Write:
     segments: int
     """Rows that it has in the engine."""
     content: ContentRef
+    spans: bytes | None = None
+    """Where each segment lies in the content; None where the document is one segment."""
 
     def columns(self) -> dict[str, Any]:
         """As columns of the tables `documents` and `pending`."""
@@ -40,6 +42,7 @@ class Write:
             "document_id": self.document_id,
             "generation": self.generation,
             "segments": self.segments,
+            "spans": self.spans,
             "pack": self.content.pack,
             "offset": self.content.offset,
             "length": self.content.length,
@@ -170,13 +173,21 @@ def with_due_garbage(connection: Connection) -> Sequence[Littered]:
 
 
 def due_garbage(connection: Connection, collection_id: int, limit: int) -> Sequence[Garbage]:
-    """What the engine should drop now of a collection."""
-    rows = connection.execute(
+    """What the engine should drop now of a collection: generations that have `limit` rows together,
+    or one that has more.
+    """
+    due: list[Garbage] = []
+    segments = 0
+    for row in connection.execute(
         select(garbage)
         .where(garbage.c.collection_id == collection_id, garbage.c.due_time <= NOW_US)
         .limit(limit)
-    )
-    return [Garbage(row.document_id, row.generation, row.segments, row.due_time) for row in rows]
+    ):
+        segments += row.segments
+        if due and segments > limit:
+            break
+        due.append(Garbage(row.document_id, row.generation, row.segments, row.due_time))
+    return due
 
 
 def drop_garbage(connection: Connection, collection_id: int, dropped: Sequence[Garbage]) -> None:
