@@ -55,6 +55,11 @@ class GroupThread(Generic[Item, Result]):
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def waiting(self) -> int:
+        """Jobs that no group has taken yet."""
+        return self._jobs.qsize()
+
     async def submit(self, item: Item, deadline: Deadline) -> Result:
         """Have `item` processed. Raises what its processing raised.
 

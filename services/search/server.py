@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import uuid
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -40,6 +39,7 @@ from searchmesh_search.journal import Journal
 from searchmesh_search.metrics import SearchMetrics
 from searchmesh_search.milvus_engine import MilvusEngine
 from searchmesh_search.operations_servicer import OperationsServicer
+from searchmesh_search.replica import Replica
 from searchmesh_search.search_servicer import SearchServicer
 from searchmesh_search.searcher import Searcher
 from searchmesh_search.sweeper import InHand, Sweeper
@@ -67,7 +67,7 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
     registry = new_registry("search")
     metrics = SearchMetrics(registry)
     async with AsyncExitStack() as resources:
-        journal = Journal(settings.journal_url)
+        journal = Journal(settings.journal_url, readers=settings.journal_readers, listener=metrics)
         await journal.open()
         resources.push_async_callback(journal.close)
         contents = ContentStore(settings.contents_folder)
@@ -80,7 +80,11 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
         resources.push_async_callback(channel.close)
         encoder = EncoderClient(channel)
 
-        in_hand = InHand(uuid.uuid4().hex)
+        replica = Replica(journal, lease_seconds=settings.lease_seconds)
+        await replica.join(Deadline.after(RECOVERY_SECONDS))
+        resources.push_async_callback(replica.leave)
+        metrics.watch(journal, replica)
+        in_hand = InHand(replica.id)
         sweeper = Sweeper(journal, engine, in_hand)
         await sweeper.recover(Deadline.after(RECOVERY_SECONDS))
         collections = Collections(journal, engine, encoder, sweeper, in_hand)
@@ -97,8 +101,9 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
             DocumentServicer(collections, documents, writer, metrics),
             SearchServicer(searcher, metrics),
         )
-        server.health.add_check(_storage_check(settings, engine, journal))
+        server.health.add_check(_storage_check(settings, engine, journal, replica))
         for work, name in (
+            (replica.run(), "lease"),
             (sweeper.run(), "sweeper"),
             (report_losses(journal, engine), "report of losses"),
         ):
@@ -180,13 +185,17 @@ def _encoder_token(path: Path | None) -> str | None:
     return next(iter(tokens))
 
 
-def _storage_check(settings: SearchSettings, engine: Engine, journal: Journal) -> Check:
+def _storage_check(
+    settings: SearchSettings, engine: Engine, journal: Journal, replica: Replica
+) -> Check:
     """All three services need the engine and the journal; vector and id searches work without the
     encoder, so it does not count."""
     timeout = settings.health_timeout_seconds
 
     async def probe() -> None:
-        await asyncio.gather(engine.ping(timeout), journal.ping(Deadline.after(timeout)))
+        await asyncio.gather(
+            engine.ping(timeout), journal.ping(Deadline.after(timeout)), replica.check()
+        )
 
     return Check(
         (collection_servicer.SERVICE, document_servicer.SERVICE, search_servicer.SERVICE),

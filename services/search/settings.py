@@ -59,7 +59,17 @@ class SearchSettings(ServerSettings):
     """What a Milvus server asks for, as user:password or an API key."""
 
     journal: str = ""
-    """The journal's database: sqlite:/// and a path. Empty: journal.db under the home folder."""
+    """The journal's database: sqlite:/// and a path, for one process, or
+    postgresql://user@host/database, for any number of replicas that share it and the content store.
+    libpq's own variables and files fill in what is left out, such as PGPASSWORD. Empty: journal.db
+    under the home folder."""
+
+    journal_readers: int = field(default=4, metadata=setting(minimum=1, maximum=64))
+    """Connections that read the journal; two more write it. As many reads run at a time."""
+
+    lease_seconds: float = field(default=15.0, metadata=setting(minimum=1, maximum=3600))
+    """Time without a sign of life, in seconds, after which the other replicas that share a
+    PostgreSQL journal undo or take over what this one has begun."""
 
     contents: Path | None = None
     """Folder of the content store. Empty: contents under the home folder."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,6 +28,7 @@ from searchmesh_search.documents import Documents
 from searchmesh_search.encoder_client import EncodedQuery
 from searchmesh_search.engine import Metric
 from searchmesh_search.journal import Journal
+from searchmesh_search.replica import Replica
 from searchmesh_search.segments import Segments, TextSpan
 from searchmesh_search.sweeper import InHand, Sweeper
 
@@ -160,6 +160,7 @@ class Patchable:
 @dataclass
 class Stack:
     journal: Journal
+    replica: Replica
     contents: ContentStore
     engine: Patchable
     models: TinyModels
@@ -193,26 +194,48 @@ class Stack:
             if not token:
                 return listed
 
+    async def sweep_until(self, condition: Callable[[], Awaitable[bool]]) -> None:
+        """Sweep until the condition holds, which may take until a lease is over."""
+        async with asyncio.timeout(20):
+            while not await condition():
+                await asyncio.sleep(0.05)
+                await self.sweeper.sweep(soon())
+
 
 @asynccontextmanager
-async def open_stack(folder: Path, engine: MilvusEngine | None = None) -> AsyncIterator[Stack]:
-    """The storage in a folder; with an engine that is there already, or with one of its own."""
+async def open_stack(
+    folder: Path,
+    engine: MilvusEngine | None = None,
+    journal_url: str = "",
+    *,
+    lease_seconds: float = 15.0,
+) -> AsyncIterator[Stack]:
+    """The storage in a folder; with an engine that is there already, or with one of its own.
+
+    journal_url: a file in the folder where there is none.
+    """
     if engine is None:
-        async with started("milvus-lite", folder) as own, open_stack(folder, own) as stack:
+        async with (
+            started("milvus-lite", folder) as own,
+            open_stack(folder, own, journal_url, lease_seconds=lease_seconds) as stack,
+        ):
             yield stack
         return
-    journal = Journal(f"sqlite:///{folder}/journal.db")
+    journal = Journal(journal_url or f"sqlite:///{folder}/journal.db")
+    replica = Replica(journal, lease_seconds=lease_seconds)
     contents = ContentStore(folder / "content")
     patchable = Patchable(engine)
     models = TinyModels()
-    in_hand = InHand(uuid.uuid4().hex)
+    in_hand = InHand(replica.id)
     await journal.open()
+    await replica.join(soon())
     await contents.open()
     sweeper = Sweeper(journal, patchable, in_hand, late_insert_seconds=0)
     await sweeper.recover(soon())
     try:
         yield Stack(
             journal,
+            replica,
             contents,
             patchable,
             models,
@@ -223,5 +246,6 @@ async def open_stack(folder: Path, engine: MilvusEngine | None = None) -> AsyncI
             DocumentWriter(journal, contents, patchable, models.encode, sweeper, in_hand),
         )
     finally:
+        await replica.leave()
         await journal.close()
         await contents.close()

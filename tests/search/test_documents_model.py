@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,11 +16,14 @@ from .engines import started
 from .stack import document, open_stack, soon
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from searchmesh_search.collection_spec import Collection
     from searchmesh_search.milvus_engine import MilvusEngine
 
+    from .postgres import PostgresServer
     from .stack import Stack
 
     Steps = list[tuple[str, list[str]]]
@@ -39,10 +43,27 @@ STEPS = st.lists(
 def test_any_order_of_writes_reads_as_a_dictionary_does(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
+    def journal() -> AbstractContextManager[str]:
+        return nullcontext("")
+
+    check_any_order(tmp_path_factory, journal)
+
+
+@pytest.mark.slow
+def test_it_does_so_on_postgresql(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
+) -> None:
+    check_any_order(tmp_path_factory, postgres_server.database)
+
+
+def check_any_order(
+    tmp_path_factory: pytest.TempPathFactory, journal: Callable[[], AbstractContextManager[str]]
+) -> None:
     @settings(max_examples=25, deadline=None)
     @given(STEPS)
     def check(steps: Steps) -> None:
-        runner.run(follow(tmp_path_factory.mktemp("stack"), engine, steps))
+        with journal() as url:
+            runner.run(follow(tmp_path_factory.mktemp("stack"), engine, url, steps))
 
     with asyncio.Runner() as runner:
         starting = started("milvus-lite", tmp_path_factory.mktemp("engine"))
@@ -53,9 +74,9 @@ def test_any_order_of_writes_reads_as_a_dictionary_does(
             runner.run(starting.__aexit__(None, None, None))
 
 
-async def follow(folder: Path, engine: MilvusEngine, steps: Steps) -> None:
+async def follow(folder: Path, engine: MilvusEngine, journal_url: str, steps: Steps) -> None:
     model: dict[str, bytes] = {}
-    opened = open_stack(folder, engine)
+    opened = open_stack(folder, engine, journal_url)
     stack = await opened.__aenter__()
     things = await stack.collection()
     for number, (step, ids) in enumerate(steps):
@@ -75,7 +96,7 @@ async def follow(folder: Path, engine: MilvusEngine, steps: Steps) -> None:
             assert await rows_left(stack, things) == len(model)
         else:
             await opened.__aexit__(None, None, None)
-            opened = open_stack(folder, engine)
+            opened = open_stack(folder, engine, journal_url)
             stack = await opened.__aenter__()
         assert await stack.ids(things) == sorted(model)
         assert {

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 _LIVE = select(replicas.c.id).where(replicas.c.lease_until > NOW_US)
 
-NO_END_US = 2**62
-"""Length of a lease that is never over."""
+_NO_END_US = 2**62
 
 
 def is_gone(owner: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -44,9 +43,10 @@ def leave(connection: Connection, replica_id: str) -> None:
     connection.execute(delete(replicas).where(replicas.c.id == replica_id))
 
 
-def leave_all(connection: Connection) -> None:
-    """End every lease: nobody else has the journal open."""
+def be_alone(connection: Connection, replica_id: str) -> None:
+    """Give a replica a lease without an end, and end all others: nobody else has the journal."""
     connection.execute(delete(replicas))
+    connection.execute(insert(replicas).values(id=replica_id, lease_until=_NO_END_US))
 
 
 def forget_gone(connection: Connection) -> None:

@@ -8,10 +8,9 @@ import fcntl
 import os
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from searchmesh_common.errors import (
     DataLoss,
@@ -21,6 +20,9 @@ from searchmesh_common.errors import (
     Unsupported,
 )
 from searchmesh_search.journal.clock import give_clock
+
+if TYPE_CHECKING:
+    from sqlalchemy.exc import DBAPIError
 
 BUSY_TIMEOUT_MS = 500
 """How long SQLite itself waits for a lock that another program holds; nobody should hold one."""
@@ -40,36 +42,56 @@ _DAMAGE = {
 }
 
 
-def parse_url(url: str) -> URL:
-    """A journal's URL: `sqlite:///` and a path. Raises Unsupported for any other."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise Unsupported(f"journal URL {url!r}: give sqlite:/// and the path of a file") from None
-    if (
-        parsed.get_backend_name() != "sqlite"
-        or not parsed.database
-        or parsed.database == ":memory:"
-    ):
-        shown = parsed.render_as_string(hide_password=True)
-        raise Unsupported(
-            f"journal URL {shown!r}: only a file is supported, sqlite:/// and its path"
-        )
-    return parsed
+class SqliteDatabase:
+    """A file, for one process."""
 
+    is_shared = False
 
-def create_writer(url: URL) -> Engine:
-    """An engine of one connection whose transactions take the write lock when they begin."""
-    engine = create_engine(url, pool_size=1, max_overflow=0)
-    _configure(engine, begin="BEGIN IMMEDIATE", pragmas=("journal_mode=WAL", "synchronous=FULL"))
-    return engine
+    def __init__(self, url: URL) -> None:
+        """Raises Unsupported where the URL names no file."""
+        if not url.database or url.database == ":memory:":
+            raise Unsupported("the journal's URL names no file: give sqlite:/// and its path")
+        self._url = url
+        self._lock = _ProcessLock(Path(f"{url.database}.lock"))
 
+    def acquire(self) -> None:
+        """Take the lock; the folder is made.
 
-def create_reader(url: URL, connections: int) -> Engine:
-    """An engine whose transactions see one snapshot and cannot write."""
-    engine = create_engine(url, pool_size=connections, max_overflow=0)
-    _configure(engine, begin="BEGIN", pragmas=("query_only=ON",))
-    return engine
+        Raises FailedPrecondition when another process has it, Unavailable when its file cannot be
+        made.
+        """
+        self._lock.acquire()
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def create_writer(self) -> Engine:
+        return self._engine(1, "BEGIN IMMEDIATE", ("journal_mode=WAL", "synchronous=FULL"))
+
+    def create_migrator(self) -> Engine:
+        return self.create_writer()
+
+    def create_reader(self, connections: int) -> Engine:
+        return self._engine(connections, "BEGIN", ("query_only=ON",))
+
+    def create_renewer(self) -> Engine:
+        return self.create_writer()
+
+    def translate(self, error: DBAPIError) -> ServiceError | DBAPIError:
+        code = _primary_code(error.orig)
+        if code in _SENTENCES:
+            return Unavailable(f"{_SENTENCES[code]} ({error.orig})")
+        if code in _DAMAGE:
+            return DataLoss(f"{_DAMAGE[code]} ({error.orig})")
+        return error
+
+    def is_undone(self, error: DBAPIError) -> bool:  # noqa: ARG002 - another database's trouble
+        return False
+
+    def _engine(self, connections: int, begin: str, pragmas: tuple[str, ...]) -> Engine:
+        engine = create_engine(self._url, pool_size=connections, max_overflow=0)
+        _configure(engine, begin, pragmas)
+        return engine
 
 
 def _configure(engine: Engine, begin: str, pragmas: tuple[str, ...]) -> None:
@@ -89,14 +111,13 @@ def _configure(engine: Engine, begin: str, pragmas: tuple[str, ...]) -> None:
     event.listen(engine, "begin", on_begin)
 
 
-class ProcessLock:
+class _ProcessLock:
     """Keeps a second process off a journal: it would roll back the writes that the first has in
     hand.
     """
 
-    def __init__(self, url: URL) -> None:
-        assert url.database is not None
-        self._path = Path(f"{url.database}.lock")
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
@@ -124,16 +145,6 @@ class ProcessLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-
-
-def translate(error: DBAPIError) -> ServiceError | DBAPIError:
-    """The error in our words; a fault of our own statements is returned as it is."""
-    code = _primary_code(error.orig)
-    if code in _SENTENCES:
-        return Unavailable(f"{_SENTENCES[code]} ({error.orig})")
-    if code in _DAMAGE:
-        return DataLoss(f"{_DAMAGE[code]} ({error.orig})")
-    return error
 
 
 def _primary_code(error: Any) -> int | None:

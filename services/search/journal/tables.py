@@ -30,10 +30,17 @@ metadata = MetaData(
 _Id = BigInteger().with_variant(Integer(), "sqlite")
 
 
+def _text(length: int) -> String:
+    """Text that is compared by its bytes, as SQLite does. By default PostgreSQL asks the operating
+    system for an order, and an update of that breaks the indexes.
+    """
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
 def _content_columns() -> tuple[Column[str], Column[int], Column[int]]:
     """Where a document's bytes lie in the content store."""
     return (
-        Column("pack", String(64), nullable=False),
+        Column("pack", _text(64), nullable=False),
         Column("offset", BigInteger, nullable=False),
         Column("length", BigInteger, nullable=False),
     )
@@ -44,7 +51,7 @@ def _content_columns() -> tuple[Column[str], Column[int], Column[int]]:
 replicas = Table(
     "replicas",
     metadata,
-    Column("id", String(32), primary_key=True),
+    Column("id", _text(32), primary_key=True),
     Column("lease_until", BigInteger, nullable=False),
 )
 
@@ -53,20 +60,20 @@ collections = Table(
     metadata,
     Column("id", _Id, primary_key=True, autoincrement=True),
     # null once the collection is being deleted, so that its name is free at once
-    Column("name", String(63), unique=True),
-    Column("physical", String(64), nullable=False, unique=True),
-    Column("state", String(16), nullable=False),
-    Column("model", String(63)),
-    Column("fingerprint", String(128), nullable=False),
+    Column("name", _text(63), unique=True),
+    Column("physical", _text(64), nullable=False, unique=True),
+    Column("state", _text(16), nullable=False),
+    Column("model", _text(63)),
+    Column("fingerprint", _text(128), nullable=False),
     Column("dimension", Integer, nullable=False),
-    Column("metric", String(16), nullable=False),
-    Column("kind", String(16), nullable=False),
+    Column("metric", _text(16), nullable=False),
+    Column("kind", _text(16), nullable=False),
     # JSON of what else it was created with
     Column("spec", Text, nullable=False),
     Column("document_count", BigInteger, nullable=False),
     Column("next_generation", BigInteger, nullable=False),
     # the replica that creates it; null once it is ready
-    Column("owner", String(32)),
+    Column("owner", _text(32)),
     # microseconds since 1970, UTC
     Column("create_time", BigInteger, nullable=False),
     Column("update_time", BigInteger, nullable=False),
@@ -79,7 +86,7 @@ documents = Table(
     "documents",
     metadata,
     Column("collection_id", ForeignKey("collections.id"), primary_key=True),
-    Column("document_id", String(256), primary_key=True),
+    Column("document_id", _text(256), primary_key=True),
     # the generation that readers see
     Column("generation", BigInteger, nullable=False),
     # rows of that generation in the engine
@@ -98,11 +105,11 @@ pending = Table(
     Column("collection_id", ForeignKey("collections.id"), primary_key=True),
     Column("generation", BigInteger, primary_key=True, autoincrement=False),
     # the call or the batch of an import that began it
-    Column("intent", String(160), nullable=False),
+    Column("intent", _text(160), nullable=False),
     # the replica that serves the call; null for a batch, whose pending rows stay its own until it
     # is done, whoever works on it
-    Column("owner", String(32)),
-    Column("document_id", String(256), nullable=False),
+    Column("owner", _text(32)),
+    Column("document_id", _text(256), nullable=False),
     Column("segments", Integer, nullable=False),
     Column("spans", LargeBinary),
     *_content_columns(),
@@ -116,7 +123,7 @@ garbage = Table(
     metadata,
     Column("collection_id", ForeignKey("collections.id"), primary_key=True),
     Column("generation", BigInteger, primary_key=True, autoincrement=False),
-    Column("document_id", String(256), nullable=False),
+    Column("document_id", _text(256), nullable=False),
     Column("segments", Integer, nullable=False),
     # not before this: an insert that timed out may still arrive
     Column("due_time", BigInteger, nullable=False),
@@ -128,8 +135,8 @@ garbage = Table(
 requests = Table(
     "requests",
     metadata,
-    Column("method", String(64), primary_key=True),
-    Column("request_id", String(128), primary_key=True),
+    Column("method", _text(64), primary_key=True),
+    Column("request_id", _text(128), primary_key=True),
     # SHA-256 of what was asked
     Column("digest", LargeBinary(32), nullable=False),
     Column("result", Text, nullable=False),
@@ -141,12 +148,12 @@ requests = Table(
 imports = Table(
     "imports",
     metadata,
-    Column("id", String(128), primary_key=True),
-    Column("request_id", String(128), nullable=False),
+    Column("id", _text(128), primary_key=True),
+    Column("request_id", _text(128), nullable=False),
     # not a foreign key: an import outlives its collection
     Column("collection_id", BigInteger, nullable=False),
-    Column("collection_name", String(63), nullable=False),
-    Column("state", String(16), nullable=False),
+    Column("collection_name", _text(63), nullable=False),
+    Column("state", _text(16), nullable=False),
     # counts the streams that have brought documents: only the last one may
     Column("receiver", BigInteger, nullable=False),
     Column("received_count", BigInteger, nullable=False),
@@ -183,10 +190,10 @@ import_batches = Table(
     Column("refs", LargeBinary),
     # of each document, to tell a repeated import from another
     Column("digests", LargeBinary, nullable=False),
-    Column("state", String(16), nullable=False),
+    Column("state", _text(16), nullable=False),
     # the replica that works on it, and how many have begun to: what an earlier one says no longer
     # counts
-    Column("owner", String(32)),
+    Column("owner", _text(32)),
     Column("fence", BigInteger, nullable=False),
     Column("attempts", Integer, nullable=False),
     # not before this: it failed, and may succeed later

@@ -9,6 +9,11 @@ revision = "0001"
 down_revision = None
 
 
+def _text(length: int) -> sa.String:
+    """Compared by its bytes on every database."""
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+
+
 def upgrade() -> None:
     op.create_table(
         "collections",
@@ -18,14 +23,14 @@ def upgrade() -> None:
             autoincrement=True,
             nullable=False,
         ),
-        sa.Column("name", sa.String(length=63), nullable=True),
-        sa.Column("physical", sa.String(length=64), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("model", sa.String(length=63), nullable=True),
-        sa.Column("fingerprint", sa.String(length=128), nullable=False),
+        sa.Column("name", _text(63), nullable=True),
+        sa.Column("physical", _text(64), nullable=False),
+        sa.Column("state", _text(16), nullable=False),
+        sa.Column("model", _text(63), nullable=True),
+        sa.Column("fingerprint", _text(128), nullable=False),
         sa.Column("dimension", sa.Integer(), nullable=False),
-        sa.Column("metric", sa.String(length=16), nullable=False),
-        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("metric", _text(16), nullable=False),
+        sa.Column("kind", _text(16), nullable=False),
         sa.Column("spec", sa.Text(), nullable=False),
         sa.Column("document_count", sa.BigInteger(), nullable=False),
         sa.Column("next_generation", sa.BigInteger(), nullable=False),
@@ -42,8 +47,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "requests",
-        sa.Column("method", sa.String(length=64), nullable=False),
-        sa.Column("request_id", sa.String(length=128), nullable=False),
+        sa.Column("method", _text(64), nullable=False),
+        sa.Column("request_id", _text(128), nullable=False),
         sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
         sa.Column("result", sa.Text(), nullable=False),
         sa.Column("create_time", sa.BigInteger(), nullable=False),
@@ -55,10 +60,10 @@ def upgrade() -> None:
         sa.Column(
             "collection_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
         ),
-        sa.Column("document_id", sa.String(length=256), nullable=False),
+        sa.Column("document_id", _text(256), nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
         sa.Column("segments", sa.Integer(), nullable=False),
-        sa.Column("pack", sa.String(length=64), nullable=False),
+        sa.Column("pack", _text(64), nullable=False),
         sa.Column("offset", sa.BigInteger(), nullable=False),
         sa.Column("length", sa.BigInteger(), nullable=False),
         sa.Column("update_time", sa.BigInteger(), nullable=False),
@@ -74,7 +79,7 @@ def upgrade() -> None:
             "collection_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
         ),
         sa.Column("generation", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("document_id", sa.String(length=256), nullable=False),
+        sa.Column("document_id", _text(256), nullable=False),
         sa.Column("segments", sa.Integer(), nullable=False),
         sa.Column("due_time", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -90,10 +95,10 @@ def upgrade() -> None:
             "collection_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
         ),
         sa.Column("generation", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("intent", sa.String(length=32), nullable=False),
-        sa.Column("document_id", sa.String(length=256), nullable=False),
+        sa.Column("intent", _text(32), nullable=False),
+        sa.Column("document_id", _text(256), nullable=False),
         sa.Column("segments", sa.Integer(), nullable=False),
-        sa.Column("pack", sa.String(length=64), nullable=False),
+        sa.Column("pack", _text(64), nullable=False),
         sa.Column("offset", sa.BigInteger(), nullable=False),
         sa.Column("length", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(

@@ -14,25 +14,30 @@ _LATE_INSERT_SECONDS = 60
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
+def _text(length: int) -> sa.String:
+    """Compared by its bytes on every database."""
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+
+
 def upgrade() -> None:
     op.create_table(
         "replicas",
-        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("id", _text(32), nullable=False),
         sa.Column("lease_until", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_replicas")),
     )
-    op.add_column("collections", sa.Column("owner", sa.String(length=32), nullable=True))
+    op.add_column("collections", sa.Column("owner", _text(32), nullable=True))
     # being made by nobody that is still there
     op.execute("UPDATE collections SET state = 'DELETING', name = NULL WHERE state = 'CREATING'")
     op.add_column("documents", sa.Column("spans", sa.LargeBinary(), nullable=True))
     _replace_pending()
     op.create_table(
         "imports",
-        sa.Column("id", sa.String(length=128), nullable=False),
-        sa.Column("request_id", sa.String(length=128), nullable=False),
+        sa.Column("id", _text(128), nullable=False),
+        sa.Column("request_id", _text(128), nullable=False),
         sa.Column("collection_id", sa.BigInteger(), nullable=False),
-        sa.Column("collection_name", sa.String(length=63), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("collection_name", _text(63), nullable=False),
+        sa.Column("state", _text(16), nullable=False),
         sa.Column("receiver", sa.BigInteger(), nullable=False),
         sa.Column("received_count", sa.BigInteger(), nullable=False),
         sa.Column("encoded_count", sa.BigInteger(), nullable=False),
@@ -54,15 +59,15 @@ def upgrade() -> None:
     op.create_index(op.f("ix_imports_end_time"), "imports", ["end_time"], unique=False)
     op.create_table(
         "import_batches",
-        sa.Column("import_id", sa.String(length=128), nullable=False),
+        sa.Column("import_id", _text(128), nullable=False),
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("documents", sa.Integer(), nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
         sa.Column("refs", sa.LargeBinary(), nullable=True),
         sa.Column("digests", sa.LargeBinary(), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("owner", sa.String(length=32), nullable=True),
+        sa.Column("state", _text(16), nullable=False),
+        sa.Column("owner", _text(32), nullable=True),
         sa.Column("fence", sa.BigInteger(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("due_time", sa.BigInteger(), nullable=False),
@@ -78,7 +83,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "import_failures",
-        sa.Column("import_id", sa.String(length=128), nullable=False),
+        sa.Column("import_id", _text(128), nullable=False),
         sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("document_id", sa.Text(), nullable=False),
         sa.Column("status", sa.LargeBinary(), nullable=False),
@@ -103,12 +108,12 @@ def _replace_pending() -> None:
         "pending",
         sa.Column("collection_id", _ID, nullable=False),
         sa.Column("generation", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("intent", sa.String(length=160), nullable=False),
-        sa.Column("owner", sa.String(length=32), nullable=True),
-        sa.Column("document_id", sa.String(length=256), nullable=False),
+        sa.Column("intent", _text(160), nullable=False),
+        sa.Column("owner", _text(32), nullable=True),
+        sa.Column("document_id", _text(256), nullable=False),
         sa.Column("segments", sa.Integer(), nullable=False),
         sa.Column("spans", sa.LargeBinary(), nullable=True),
-        sa.Column("pack", sa.String(length=64), nullable=False),
+        sa.Column("pack", _text(64), nullable=False),
         sa.Column("offset", sa.BigInteger(), nullable=False),
         sa.Column("length", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
