@@ -75,7 +75,9 @@ class GroupThread(Generic[Item, Result]):
         except queue.Full:
             raise Overloaded(f"the {self._name} has {self._jobs.maxsize} writes waiting") from None
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(job.future), timeout)
+            # not wait_for, which until Python 3.12 loses a cancellation that meets the result
+            async with asyncio.timeout(timeout):
+                return await asyncio.wrap_future(job.future)
         except TimeoutError:
             raise DeadlineExceeded(f"the {self._name} did not answer in time") from None
 

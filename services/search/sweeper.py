@@ -142,7 +142,8 @@ class Sweeper:
 
     async def _wait(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), self._interval_seconds)
+            async with asyncio.timeout(self._interval_seconds):
+                await self._woken.wait()
 
     def _has_abandoned(self, connection: Connection) -> bool:
         return any(self._abandoned(connection))

@@ -245,7 +245,8 @@ async def _run_in(
     except RuntimeError:
         raise Unavailable("the journal is closed") from None
     try:
-        return await asyncio.wait_for(asyncio.wrap_future(future), timeout)
+        async with asyncio.timeout(timeout):
+            return await asyncio.wrap_future(future)
     except TimeoutError:
         raise DeadlineExceeded("the journal did not answer in time") from None
 
