@@ -12,12 +12,15 @@ CODE := services client tests tools benchmarks examples setup.py
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command 'make lock'
 
+# what the system's packages are installed with
+ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
 export SEARCHMESH_HOME ?= $(CURDIR)/.searchmesh
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run demo test test-fast test-quality test-crash check fix protos protos-check docs lock clean \
-	validate-deploy images try-images bench-scifact bench-start bench-encoder lock-bench
+	validate-deploy images try-images milvus-server postgresql bench-scifact bench-start bench-encoder lock-bench
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -36,6 +39,11 @@ test-fast: $(VENV)/.dev ## Run the tests that are fast enough for every save
 
 test-quality: $(VENV)/.dev ## Judge the models on whole corpora, where their data are present
 	$(BIN)/python -m pytest -m quality
+
+milvus-server: $(VENV)/.milvus-server ## Get the Milvus server that some tests use; they skip without
+
+postgresql: ## Get Debian's PostgreSQL, which some tests use, by apt-get; they skip without
+	@$(ROOT) sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql'
 
 # options for test-crash: CRASH_KILLS=200 CRASH_SEED=7
 test-crash: $(VENV)/.dev ## Kill every part of a mesh at random moments, 50 times, and read all back
@@ -100,6 +108,7 @@ lock: $(VENV)/.dev ## Pin the newest admitted versions of everything, with hashe
 	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra search -o requirements/search.txt
 	$(COMPILE) -c requirements/dev.txt pyproject.toml --all-extras --group build -o requirements/run.txt
 	$(COMPILE) --no-deps requirements/models.in -o requirements/models.txt
+	$(COMPILE) --no-deps requirements/milvus-server.in -o requirements/milvus-server.txt
 
 clean: ## Remove what was made, the virtual environment and the state included
 	rm -rf $(VENV) build dist *.egg-info .searchmesh .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -122,6 +131,13 @@ $(VENV)/.requirements-run: requirements/run.txt requirements/models.txt | $(VENV
 $(VENV)/.requirements-dev: requirements/dev.txt $(VENV)/.requirements-run
 	@echo "installing the tools that test and check"
 	@$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# it is packed twice, in the package and in the wheel; its programs are kept beside it, unpacked
+$(VENV)/.milvus-server: requirements/milvus-server.txt | $(VENV)/.python
+	@echo "installing a Milvus server under build/milvus-server"
+	@$(PIP) install --quiet --no-deps --require-hashes --upgrade --target build/milvus-server -r requirements/milvus-server.txt
+	@PYTHONPATH=build/milvus-server $(BIN)/python -c 'import milvus; milvus._initialize_data_files("build/milvus-server")'
 	@touch $@
 
 # the packages are linked, not copied; their versions are pinned above

@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from .engines import started
 from .mesh import address_of, running_encoder, running_search
+from .milvus_server import running_milvus
 from .postgres import running_server
 from .stack import open_stack
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from searchmesh_search.milvus_engine import MilvusEngine
 
     from .mesh import Mesh
+    from .milvus_server import MilvusServer
     from .postgres import PostgresServer
     from .stack import Stack
 
@@ -34,6 +36,13 @@ async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Milv
 def postgres_server() -> Iterator[PostgresServer]:
     """A server for all tests that leave it as they found it."""
     with running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def milvus_server() -> Iterator[MilvusServer]:
+    """The same of Milvus: a test makes collections of its own."""
+    with running_milvus() as server:
         yield server
 
 

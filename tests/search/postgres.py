@@ -12,14 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import psycopg
 import pytest
 
 from tests.mesh import free_addresses, wait_for
+from tests.tethered import TetheredProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 SUPERUSER = "admin"
 OWNER = "searchmesh"
@@ -34,10 +35,6 @@ INITDB = "--encoding=UTF8 --locale-provider=icu --icu-locale=en --locale=C.UTF-8
 OPTIONS = "-c fsync=off -c shared_buffers=32MB -c max_connections=60 -c unix_socket_directories="
 
 
-# it ends when its standard input does, and so with the tests however these end
-TETHERED = "sh", "-c", '"$@" & cat; kill -INT $!; wait', "sh"
-
-
 class PostgresServer:
     """A server whose databases are gone with it."""
 
@@ -45,7 +42,7 @@ class PostgresServer:
         """folder: empty, and reachable for those who may not read what is root's."""
         self.folder = folder
         (self.address,) = free_addresses(1)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: TetheredProcess | None = None
         self._run_as = _run_as()
         self.own(folder)
         made = subprocess.run(
@@ -66,17 +63,14 @@ class PostgresServer:
         """Start it and wait until it answers."""
         port = self.address.rpartition(":")[2]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = TetheredProcess(
                 [
-                    *TETHERED,
                     *(str(_binary("postgres")), "-D", f"{self.folder}/data"),
                     *("-h", "127.0.0.1", "-p", port, *OPTIONS.split()),
                 ],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
+                "INT",
+                log,
                 cwd=self.folder,
-                start_new_session=True,
                 **self._run_as,
             )
         self._wait_until_up()
@@ -84,30 +78,19 @@ class PostgresServer:
     def stop(self) -> None:
         """End it as an operator does who cannot wait: open connections are cut."""
         if self._process is not None:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-            self._process.wait(30)
+            self._process.stop()
             self._process = None
 
     def kill(self) -> None:
         """End all of it with SIGKILL; `start` recovers it."""
-        processes = self._processes()
-        for one in processes:
-            one.kill()
-        psutil.wait_procs(processes, 30)
-        self.stop()
+        assert self._process is not None
+        self._process.kill()
+        self._process = None
 
-    @contextmanager
-    def standing_still(self) -> Iterator[None]:
+    def standing_still(self) -> AbstractContextManager[None]:
         """While no process of it moves; its port still takes connections."""
-        processes = self._processes()
-        for one in processes:
-            one.suspend()
-        try:
-            yield
-        finally:
-            for one in processes:
-                one.resume()
+        assert self._process is not None
+        return self._process.standing_still()
 
     @contextmanager
     def database(self, options: str = "") -> Iterator[str]:
@@ -133,11 +116,6 @@ class PostgresServer:
         with psycopg.connect(url, autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
-
-    def _processes(self) -> Sequence[psutil.Process]:
-        assert self._process is not None
-        tether = psutil.Process(self._process.pid)
-        return [one for one in tether.children(recursive=True) if one.name() == "postgres"]
 
     def _wait_until_up(self) -> None:
         wait_for(self._is_up, f"PostgreSQL, whose log is {self.folder}/log")
