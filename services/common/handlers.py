@@ -170,7 +170,7 @@ def _client_stream(rpc: Rpc, inner: Behaviour) -> Behaviour:
     async def behaviour(raw_messages: AsyncIterator[bytes], context: Context) -> Message:
         async with Call(rpc, context) as call:
             call.admit()
-            async with aclosing(_messages(call, raw_messages)) as messages:
+            async with aclosing(_whole_stream(call, raw_messages, context)) as messages:
                 response: Message = await inner(messages, context)
             return response
 
@@ -199,6 +199,22 @@ async def _write(rpc: Rpc, context: Context, response: Message) -> None:
         if response.ByteSize() > rpc.max_message_bytes:
             raise
         # the caller went away with answers unread; the cancellation of this task is on its way
+        raise asyncio.CancelledError from error
+
+
+async def _whole_stream(
+    call: Call, raw_messages: AsyncIterator[bytes], context: Context
+) -> AsyncGenerator[Message]:
+    """Ends only where the caller has ended the stream.
+
+    For grpc a stream whose caller is gone may end just like one that was sent to its end, and the
+    cancellation come later. Only to a caller that is there anything can be sent.
+    """
+    async for message in _messages(call, raw_messages):
+        yield message
+    try:
+        await context.send_initial_metadata(())
+    except grpc.aio.InternalError as error:
         raise asyncio.CancelledError from error
 
 

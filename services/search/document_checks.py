@@ -57,20 +57,34 @@ def prepare(
     documents: Sequence[NewDocument | ServiceError],
     errors: list[ServiceError | None],
 ) -> list[PreparedDocument]:
-    """The documents that pass their checks; the others get their error, by their place."""
-    prepared = []
+    """The documents that pass their checks; the others get their error, by their place. Of equal
+    ids only the first may pass.
+    """
     first_places: dict[str, int] = {}
     for place, document in enumerate(documents):
         if isinstance(document, ServiceError):
             continue
-        path = f"documents[{place}]"
+        first = first_places.setdefault(document.id, place)
+        if first != place:
+            errors[place] = InvalidRequest.of(
+                f"documents[{place}].id",
+                f"the same as of documents[{first}]; give each id once a call",
+            )
+    return prepare_each(collection, documents, errors)
+
+
+def prepare_each(
+    collection: Collection,
+    documents: Sequence[NewDocument | ServiceError],
+    errors: list[ServiceError | None],
+) -> list[PreparedDocument]:
+    """The same for documents that have no error yet, whether their ids are equal or not."""
+    prepared = []
+    for place, document in enumerate(documents):
+        if isinstance(document, ServiceError) or errors[place] is not None:
+            continue
         try:
-            first = first_places.setdefault(document.id, place)
-            if first != place:
-                raise InvalidRequest.of(
-                    f"{path}.id", f"the same as of documents[{first}]; give each id once a call"
-                )
-            fields = _check(collection, document, path)
+            fields = _check(collection, document, f"documents[{place}]")
         except InvalidRequest as error:
             errors[place] = error
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from searchmesh.search.v1 import document_service_pb2 as pb
@@ -10,21 +11,26 @@ from searchmesh.search.v1 import document_service_pb2_grpc as pb_grpc
 from searchmesh_common.errors import Unsupported
 from searchmesh_search import write_tokens
 from searchmesh_search.convert import documents as convert
+from searchmesh_search.convert import imports as convert_imports
+from searchmesh_search.convert import operations as convert_operations
 from searchmesh_search.deadline import Deadline
 from searchmesh_search.later import later
 from searchmesh_search.off_loop import off_loop
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from typing import Any
 
     from google.longrunning import operations_pb2
+    from google.protobuf.message import Message
     from grpc.aio import ServicerContext
 
     from searchmesh.search.v1 import document_pb2
     from searchmesh_search.collections import Collections
     from searchmesh_search.document_writer import DocumentWriter
     from searchmesh_search.documents import Documents
+    from searchmesh_search.imports.operations import Operations
+    from searchmesh_search.imports.receiver import Receiver
     from searchmesh_search.metrics import SearchMetrics
 
 SERVICE: str = pb.DESCRIPTOR.services_by_name["DocumentService"].full_name
@@ -40,12 +46,20 @@ class DocumentServicer(pb_grpc.DocumentServiceServicer):
         collections: Collections,
         documents: Documents,
         writer: DocumentWriter,
+        receiver: Receiver,
+        operations: Operations,
         metrics: SearchMetrics,
+        *,
+        validate: Callable[[Message], None],
     ) -> None:
+        """validate: raises InvalidRequest; for the messages of streams."""
         self._collections = collections
         self._documents = documents
         self._writer = writer
+        self._receiver = receiver
+        self._operations = operations
         self._metrics = metrics
+        self._validate = validate
 
     async def UpsertDocuments(
         self, request: pb.UpsertDocumentsRequest, context: ServicerContext[Any, Any]
@@ -104,13 +118,29 @@ class DocumentServicer(pb_grpc.DocumentServiceServicer):
         request_iterator: AsyncIterator[pb.ImportDocumentsRequest],
         context: ServicerContext[Any, Any],
     ) -> operations_pb2.Operation:
-        raise later("ImportDocuments")
+        messages = aiter(request_iterator)
+        config = convert_imports.config(await anext(messages, None), self._validate)
+        import_id = await self._receiver.receive(config, convert_imports.documents(messages))
+        return convert_operations.message(await self._operations.get(import_id))
 
     async def WatchImport(
         self, request: pb.WatchImportRequest, context: ServicerContext[Any, Any]
     ) -> AsyncIterator[pb.ImportMetadata]:
-        _refuse("WatchImport")
-        yield pb.ImportMetadata()
+        watching = self._operations.watch(convert_operations.import_id(request.name))
+        async with aclosing(watching) as statuses:
+            async for status in statuses:
+                yield convert_imports.metadata(status)
+
+    async def ListImportFailures(
+        self, request: pb.ListImportFailuresRequest, context: ServicerContext[Any, Any]
+    ) -> pb.ListImportFailuresResponse:
+        page = await self._operations.failures_page(
+            convert_operations.import_id(request.name),
+            request.page_size or DEFAULT_PAGE_SIZE,
+            request.page_token,
+            Deadline.of_call(),
+        )
+        return convert_imports.failures_page(page)
 
     async def ExportDocuments(
         self, request: pb.ExportDocumentsRequest, context: ServicerContext[Any, Any]

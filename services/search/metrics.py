@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -9,6 +10,9 @@ from prometheus_client import Counter, Gauge, Histogram
 from searchmesh_common.metrics import SECONDS_BUCKETS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
     from prometheus_client import CollectorRegistry
 
     from searchmesh_search.document_writer import UpsertResult
@@ -95,3 +99,72 @@ class SearchMetrics:
     def deleted(self, count: int) -> None:
         """Count deleted documents."""
         self._deleted.inc(count)
+
+
+class ImportMetrics:
+    """What this replica does for imports."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._documents = Counter(
+            "search_import_documents_total",
+            "Documents of imports, by stage: received (on disk), encoded, searchable, or failed "
+            "(set aside).",
+            ("stage",),
+            registry=registry,
+        )
+        self._stage_seconds = Histogram(
+            "search_import_stage_seconds",
+            "Time that a batch of an import spent in a stage: receive (putting it on disk), read "
+            "(reading it back and checking it), encode, store (the engine), finish (the journal), "
+            "in seconds.",
+            ("stage",),
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+        self._in_hand = Gauge(
+            "search_import_batches_in_hand",
+            "Batches of imports that this replica works on.",
+            registry=registry,
+        )
+        self._waiting = Gauge(
+            "search_import_batches_waiting",
+            "Batches of imports that are not stored yet, of all replicas.",
+            registry=registry,
+        )
+        self._put_off = Counter(
+            "search_import_batches_put_off_total",
+            "Times that a batch could not be stored and was put off.",
+            registry=registry,
+        )
+
+    @contextmanager
+    def receiving(self, documents: int) -> Iterator[None]:
+        """Around putting a batch on disk."""
+        with self.stage("receive"):
+            yield
+        self._documents.labels("received").inc(documents)
+
+    def stage(self, name: str) -> AbstractContextManager[object]:
+        """Around a stage of a batch."""
+        return self._stage_seconds.labels(name).time()
+
+    def in_hand(self) -> AbstractContextManager[object]:
+        """Around all the work on a batch."""
+        return self._in_hand.track_inprogress()
+
+    def encoded(self, count: int) -> None:
+        """Count documents that were encoded."""
+        self._documents.labels("encoded").inc(count)
+
+    def stored(self, searchable: int, failed: int) -> None:
+        """Count the documents of a batch that is done."""
+        self._documents.labels("searchable").inc(searchable)
+        self._documents.labels("failed").inc(failed)
+
+    def put_off(self) -> None:
+        """Count a batch that was put off."""
+        self._put_off.inc()
+
+    def waiting(self, count: int) -> None:
+        """Tell how many batches wait."""
+        self._waiting.set(count)

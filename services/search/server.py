@@ -29,14 +29,22 @@ from searchmesh_search import (
 from searchmesh_search.collection_servicer import CollectionServicer
 from searchmesh_search.collections import Collections
 from searchmesh_search.content_store import ContentStore
+from searchmesh_search.convert.documents import read_stored
 from searchmesh_search.deadline import Deadline
 from searchmesh_search.document_servicer import DocumentServicer
 from searchmesh_search.document_writer import DocumentWriter
 from searchmesh_search.documents import Documents
 from searchmesh_search.encoder_client import ENCODER_SERVICE, EncoderClient
 from searchmesh_search.engine_losses import report_losses
+from searchmesh_search.imports.batches import Batches
+from searchmesh_search.imports.changes import Changes
+from searchmesh_search.imports.housekeeping import Housekeeping
+from searchmesh_search.imports.importer import Importer
+from searchmesh_search.imports.operations import Operations
+from searchmesh_search.imports.rates import Rates
+from searchmesh_search.imports.receiver import Receiver
 from searchmesh_search.journal import Journal
-from searchmesh_search.metrics import SearchMetrics
+from searchmesh_search.metrics import ImportMetrics, SearchMetrics
 from searchmesh_search.milvus_engine import MilvusEngine
 from searchmesh_search.operations_servicer import OperationsServicer
 from searchmesh_search.replica import Replica
@@ -85,7 +93,12 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
         resources.push_async_callback(replica.leave)
         metrics.watch(journal, replica)
         in_hand = InHand(replica.id)
-        sweeper = Sweeper(journal, engine, in_hand)
+        housekeeping = Housekeeping(
+            journal,
+            kept_seconds=settings.import_kept_seconds,
+            resume_seconds=settings.import_resume_seconds,
+        )
+        sweeper = Sweeper(journal, engine, in_hand, more=[housekeeping.sweep])
         await sweeper.recover(Deadline.after(RECOVERY_SECONDS))
         collections = Collections(journal, engine, encoder, sweeper, in_hand)
         documents = Documents(journal, contents, engine)
@@ -95,16 +108,52 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
         searcher = Searcher(journal, collections, documents, engine, encoder.encode_query)
 
         server = Server(settings, registry)
+        import_metrics = ImportMetrics(registry)
+        changes = Changes()
+        batches = Batches(
+            journal, contents, engine, encoder.encode_documents, read_stored, import_metrics
+        )
+        importer = Importer(
+            journal,
+            batches,
+            changes,
+            import_metrics,
+            in_hand.owner,
+            wake_sweeper=sweeper.wake,
+        )
+        receiver = Receiver(
+            journal,
+            contents,
+            changes,
+            import_metrics,
+            draining=server.draining,
+            wake_importer=importer.wake,
+        )
+        rates = Rates(journal, import_metrics)
+        operations = Operations(
+            journal, changes, rates, draining=server.draining, wake_sweeper=sweeper.wake
+        )
         _add_services(
             server,
             CollectionServicer(collections),
-            DocumentServicer(collections, documents, writer, metrics),
+            DocumentServicer(
+                collections,
+                documents,
+                writer,
+                receiver,
+                operations,
+                metrics,
+                validate=server.validator.validate,
+            ),
             SearchServicer(searcher, metrics),
+            OperationsServicer(operations),
         )
         server.health.add_check(_storage_check(settings, engine, journal, replica))
         for work, name in (
             (replica.run(), "lease"),
             (sweeper.run(), "sweeper"),
+            (importer.run(settings.import_workers), "importer"),
+            (rates.run(), "rates of imports"),
             (report_losses(journal, engine), "report of losses"),
         ):
             await resources.enter_async_context(_in_background(work, name))
@@ -116,6 +165,7 @@ def _add_services(
     collections: CollectionServicer,
     documents: DocumentServicer,
     search: SearchServicer,
+    operations: OperationsServicer,
 ) -> None:
     server.add(
         collection_service_pb2_grpc.add_CollectionServiceServicer_to_server,
@@ -134,7 +184,7 @@ def _add_services(
     )
     server.add(
         operations_pb2_grpc.add_OperationsServicer_to_server,
-        OperationsServicer(),
+        operations,
         operations_servicer.SERVICE,
     )
 

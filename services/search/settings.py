@@ -74,6 +74,21 @@ class SearchSettings(ServerSettings):
     contents: Path | None = None
     """Folder of the content store. Empty: contents under the home folder."""
 
+    import_workers: int = field(default=4, metadata=setting(minimum=1, maximum=64))
+    """Batches of imports, of at most 1000 documents, that are worked on at once."""
+
+    import_resume_seconds: float = field(
+        default=24 * 3600.0, metadata=setting(minimum=1, maximum=30 * 86_400)
+    )
+    """Time in which the stream of an import must be opened again after a cut, in seconds; then the
+    import fails, and what was received of it is stored."""
+
+    import_kept_seconds: float = field(
+        default=7 * 86_400.0, metadata=setting(minimum=1, maximum=365 * 86_400)
+    )
+    """Time for which an import is known after its end, in seconds: its operation answers, and so
+    does its request_id."""
+
     health_interval_seconds: float = field(default=2.0, metadata=setting(minimum=0.05, maximum=300))
     """Time between two probes of the engine and the journal, in seconds."""
 

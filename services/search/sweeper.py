@@ -68,16 +68,20 @@ class Sweeper:
         engine: Engine,
         in_hand: InHand,
         *,
+        more: Sequence[Callable[[Deadline], Awaitable[None]]] = (),
         interval_seconds: float = 5.0,
         sweep_seconds: float = 30.0,
         late_insert_seconds: float = 60.0,
     ) -> None:
-        """sweep_seconds: time for one round. late_insert_seconds: how long after a failed write its
+        """more: steps of a round beyond its own.
+
+        sweep_seconds: time for one round. late_insert_seconds: how long after a failed write its
         rows are dropped, because an insert that timed out may still arrive.
         """
         self._journal = journal
         self._engine = engine
         self._in_hand = in_hand
+        self._more = more
         self._interval_seconds = interval_seconds
         self._sweep_seconds = sweep_seconds
         self._late_insert_us = int(late_insert_seconds * SECOND_US)
@@ -122,6 +126,7 @@ class Sweeper:
             *(partial(self._finish_deletion, one) for one in leftovers),
             *(partial(self._drop_garbage, one) for one in littered),
             self._forget_requests,
+            *self._more,
         ]
         errors = []
         for step in steps:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from google.longrunning import operations_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from searchmesh.search.v1 import collection_service_pb2 as collections_pb
@@ -65,6 +66,7 @@ class Mesh:
     collections: Any
     documents: Any
     search: Any
+    operations: Any
 
     async def create(self, name: str, **definition: Any) -> collections_pb.Collection:
         """A collection; of four components and inner product unless told otherwise."""
@@ -175,6 +177,7 @@ async def running_search(folder: Path, encoder: str, **settings: Any) -> AsyncIt
                 collection_service_pb2_grpc.CollectionServiceStub(channel),
                 document_service_pb2_grpc.DocumentServiceStub(channel),
                 search_service_pb2_grpc.SearchServiceStub(channel),
+                operations_pb2_grpc.OperationsStub(channel),  # type: ignore[no-untyped-call]
             )
 
 

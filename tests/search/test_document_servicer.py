@@ -263,8 +263,6 @@ async def test_what_comes_later_says_so(mesh: Mesh, things: str) -> None:
         "filter_tree": documents.CountDocuments(
             pb.CountDocumentsRequest(collection=things, filter_tree=tree)
         ),
-        "ImportDocuments": documents.ImportDocuments(iter([pb.ImportDocumentsRequest()])),
-        "WatchImport": first_of(documents.WatchImport(pb.WatchImportRequest(name="operations/x"))),
         "ExportDocuments": first_of(
             documents.ExportDocuments(pb.ExportDocumentsRequest(collection=things))
         ),

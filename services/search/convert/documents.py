@@ -35,6 +35,21 @@ def documents(request: pb.UpsertDocumentsRequest) -> list[NewDocument | ServiceE
     return [_new(one, f"documents[{place}]") for place, one in enumerate(request.documents)]
 
 
+def stored(message: document_pb2.Document) -> bytes:
+    """A document as the content store keeps it: equal documents are equal bytes."""
+    message.ClearField("update_time")
+    return message.SerializeToString(deterministic=True)
+
+
+def read_stored(stored: bytes, path: str) -> tuple[str, NewDocument | ServiceError]:
+    """A document that was stored before it was looked at: its id, and itself or its fault.
+
+    path: what its faults begin with.
+    """
+    message = document_pb2.Document.FromString(stored)
+    return message.id, _new(message, path)
+
+
 def upsert_response(
     request: pb.UpsertDocumentsRequest, result: UpsertResult
 ) -> pb.UpsertDocumentsResponse:

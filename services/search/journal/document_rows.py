@@ -12,16 +12,13 @@ from searchmesh_search.engine import row_key
 from searchmesh_search.journal import write_rows
 from searchmesh_search.journal.clock import NOW_US, to_datetime
 from searchmesh_search.journal.tables import collections, documents
-from searchmesh_search.journal.write_rows import Write
+from searchmesh_search.journal.write_rows import MAX_VALUES, Write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
 Value = TypeVar("Value")
-
-MAX_VALUES = 500
-"""Most values in one IN list: every database takes as many."""
 
 # a statement made once is compiled once; every search runs it
 _BY_IDS = select(documents).where(

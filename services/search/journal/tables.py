@@ -166,6 +166,8 @@ imports = Table(
     Column("write_token", LargeBinary, nullable=False),
     # google.rpc.Status of an import that could not go on
     Column("error", LargeBinary),
+    # google.rpc.Status: why nothing can be stored at present
+    Column("waiting_for", LargeBinary),
     Column("create_time", BigInteger, nullable=False),
     Column("update_time", BigInteger, nullable=False),
     Column("end_time", BigInteger),

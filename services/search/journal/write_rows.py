@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, or_, select, update
 
 from searchmesh_search.engine import row_key
 from searchmesh_search.journal.clock import NOW_US
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence, Set
 
     from searchmesh_search.content_store import ContentRef
+
+MAX_VALUES = 500
+"""Most values in one IN list: every database takes as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +122,40 @@ def roll_back(connection: Connection, intents: Iterable[str], delay_us: int) -> 
     """
     count = 0
     for intent in intents:
-        by_intent = pending.c.intent == intent
-        columns = [pending.c[one.name] for one in garbage.c if one.name != "due_time"]
-        moved = select(*columns, NOW_US + delay_us).where(by_intent)
-        connection.execute(
-            insert(garbage).from_select([*(one.name for one in columns), "due_time"], moved)
-        )
-        count += connection.execute(delete(pending).where(by_intent)).rowcount
+        of_intent = pending.c.intent == intent
+        _copy_to_garbage(connection, of_intent, delay_us)
+        count += connection.execute(delete(pending).where(of_intent)).rowcount
     return count
+
+
+def pending_generations(connection: Connection, intent: str) -> set[int]:
+    """The generations that are pending by that intent."""
+    of_intent = pending.c.intent == intent
+    return set(connection.execute(select(pending.c.generation).where(of_intent)).scalars())
+
+
+def roll_back_others(
+    connection: Connection, intent: str, stored: Set[int], delay_us: int
+) -> Set[int]:
+    """Turn the pending writes of an intent into garbage, all but those generations, which are taken
+    from the pending ones; returns the ones that were there.
+    """
+    found = pending_generations(connection, intent)
+    of_intent = pending.c.intent == intent
+    others = sorted(found - stored)
+    for start in range(0, len(others), MAX_VALUES):
+        some = others[start : start + MAX_VALUES]
+        _copy_to_garbage(connection, of_intent & pending.c.generation.in_(some), delay_us)
+    take_pending(connection, intent)
+    return found & stored
+
+
+def _copy_to_garbage(connection: Connection, condition: ColumnElement[bool], delay_us: int) -> None:
+    columns = [pending.c[one.name] for one in garbage.c if one.name != "due_time"]
+    copied = select(*columns, NOW_US + delay_us).where(condition)
+    connection.execute(
+        insert(garbage).from_select([*(one.name for one in columns), "due_time"], copied)
+    )
 
 
 def add_garbage(

@@ -47,6 +47,7 @@ def upgrade() -> None:
         sa.Column("batch_count", sa.Integer(), nullable=False),
         sa.Column("write_token", sa.LargeBinary(), nullable=False),
         sa.Column("error", sa.LargeBinary(), nullable=True),
+        sa.Column("waiting_for", sa.LargeBinary(), nullable=True),
         sa.Column("create_time", sa.BigInteger(), nullable=False),
         sa.Column("update_time", sa.BigInteger(), nullable=False),
         sa.Column("end_time", sa.BigInteger(), nullable=True),
