@@ -29,6 +29,7 @@ from searchmesh_search.engine_losses import losses_told, require_rows
 from searchmesh_search.journal import (
     Journal,
     collection_rows,
+    deletion_rows,
     document_rows,
     request_rows,
     write_rows,
@@ -205,5 +206,6 @@ def _delete(
         return int(removed_before)
     collection_rows.require(connection, collection.id, collection.name)
     removed = document_rows.remove(connection, collection.id, document_ids)
+    deletion_rows.add(connection, collection.id, document_ids)
     request_rows.remember(connection, DELETE, request_id, digest, str(removed))
     return removed

@@ -75,7 +75,7 @@ class SearchSettings(ServerSettings):
     """Folder of the content store. Empty: contents under the home folder."""
 
     import_workers: int = field(default=4, metadata=setting(minimum=1, maximum=64))
-    """Batches of imports, of at most 1000 documents, that are worked on at once."""
+    """Batches of imports, of at most 500 documents, that are worked on at once."""
 
     import_resume_seconds: float = field(
         default=24 * 3600.0, metadata=setting(minimum=1, maximum=30 * 86_400)

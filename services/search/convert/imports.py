@@ -12,7 +12,6 @@ from searchmesh_common.errors import InvalidRequest
 from searchmesh_search import write_tokens
 from searchmesh_search.convert import documents as convert_documents
 from searchmesh_search.convert.times import timestamp
-from searchmesh_search.imports.intake import MAX_DOCUMENTS
 from searchmesh_search.imports.receiver import ImportConfig
 from searchmesh_search.journal.import_rows import State
 from searchmesh_search.off_loop import off_loop
@@ -33,6 +32,8 @@ _STATES: Mapping[State, pb.ImportState.ValueType] = {
     State.FAILED: pb.IMPORT_STATE_FAILED,
 }
 
+MAX_DOCUMENTS = 1_000
+"""Most documents in one message."""
 _ITEMS_EACH = 4
 """What a document costs, in the items of `off_loop`."""
 

@@ -42,6 +42,7 @@ from searchmesh_search.journal import (
     Journal,
     batch_rows,
     collection_rows,
+    deletion_rows,
     document_rows,
     import_rows,
     write_rows,
@@ -292,7 +293,7 @@ def _finish(connection: Connection, work: _Work, failures: Sequence[Failure]) ->
     collection_rows.require(connection, collection.id, collection.name)
     # of equal ids the later document wins
     newest = {one.document_id: one for one in sorted(work.writes, key=lambda one: one.generation)}
-    current = list(newest.values())
+    current = deletion_rows.not_deleted(connection, collection.id, list(newest.values()))
     generations = {one.generation for one in current}
     if generations != write_rows.roll_back_others(
         connection, batch.intent, generations, LATE_INSERT_US

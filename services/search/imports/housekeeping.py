@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from searchmesh_common.errors import Aborted, NotFound, ServiceError
 from searchmesh_search.imports.batches import LATE_INSERT_US
 from searchmesh_search.imports.failures import status_bytes
-from searchmesh_search.journal import Journal, batch_rows, import_rows, write_rows
+from searchmesh_search.journal import Journal, batch_rows, deletion_rows, import_rows, write_rows
 from searchmesh_search.journal.import_rows import State
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 BATCHES_AT_ONCE = 20
 """Batches dropped in one transaction, with their pending writes; other writers wait meanwhile."""
 ROWS_AT_ONCE = 500
-"""Rows of a forgotten import dropped in one transaction."""
+"""Rows of a forgotten import, and deletes, dropped in one transaction."""
 
 
 class Housekeeping:
@@ -48,6 +48,14 @@ class Housekeeping:
             lambda c: import_rows.ended_before(c, self._kept_seconds), deadline
         ):
             await forget(self._journal, import_id, deadline)
+        if await self._journal.read(deletion_rows.any_settled, deadline):
+            await self._forget_deletions(deadline)
+
+    async def _forget_deletions(self, deadline: Deadline) -> None:
+        while not await self._journal.write(
+            lambda c: deletion_rows.forget_settled(c, ROWS_AT_ONCE), deadline
+        ):
+            pass
 
     async def _fail(self, import_id: str, error: ServiceError, deadline: Deadline) -> None:
         reason = status_bytes(error)

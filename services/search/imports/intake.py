@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAX_DOCUMENTS = 1_000
-MAX_BYTES = 2 << 20
+MAX_DOCUMENTS = 500
+MAX_BYTES = 1 << 20
 """A batch is no larger than either, unless one document alone is."""
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, or_, select, 
 from searchmesh_common.errors import NotFound
 from searchmesh_search.journal.clock import NOW_US, to_datetime
 from searchmesh_search.journal.replica_rows import is_gone
-from searchmesh_search.journal.tables import collections, documents, garbage, pending
+from searchmesh_search.journal.tables import collections, deletions, documents, garbage, pending
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence, Set
@@ -202,6 +202,7 @@ def purge(connection: Connection, collection_id: int, limit: int) -> bool:
         (documents, documents.c.document_id),
         (pending, pending.c.generation),
         (garbage, garbage.c.generation),
+        (deletions, deletions.c.document_id),
     ):
         of_collection = table.c.collection_id == collection_id
         keys = select(key).where(of_collection).limit(limit)

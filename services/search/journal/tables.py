@@ -131,6 +131,17 @@ garbage = Table(
     sqlite_with_rowid=False,
 )
 
+# Deletes of documents that a batch may hold which was received before and is not stored yet.
+deletions = Table(
+    "deletions",
+    metadata,
+    Column("collection_id", ForeignKey("collections.id"), primary_key=True),
+    Column("document_id", String(256), primary_key=True),
+    # taken at the delete: what has a lower one was received before it
+    Column("generation", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 # Requests answered, so that a repeated one gets the same answer.
 requests = Table(
     "requests",

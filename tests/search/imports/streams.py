@@ -136,17 +136,29 @@ async def ids(mesh: Mesh, collection: str) -> list[str]:
 
 
 async def until(
-    mesh: Mesh, name: str, *, received: int = 0, waiting: bool = False
+    mesh: Mesh, name: str, *, received: int = 0, stored: int = 0, waiting: bool = False
 ) -> pb.ImportMetadata:
-    """An import once it has received so many documents, and waits for something where asked."""
+    """An import once it has received and stored so many documents, and says what it waits for where
+    asked.
+    """
     async with asyncio.timeout(SECONDS):
         while True:
-            try:
-                shown = metadata(await got(mesh, name))
-            except grpc.aio.AioRpcError as error:
-                # a stream that has just begun
-                assert error.code() is grpc.StatusCode.NOT_FOUND  # noqa: PT017
-                continue
-            if shown.received_count >= received and (not waiting or shown.HasField("waiting_for")):
+            shown = await _shown(mesh, name)
+            if (
+                shown is not None
+                and shown.received_count >= received
+                and shown.stored_count >= stored
+                and (shown.HasField("waiting_for") or not waiting)
+            ):
                 return shown
             await asyncio.sleep(0.02)
+
+
+async def _shown(mesh: Mesh, name: str) -> pb.ImportMetadata | None:
+    """None where its stream has only just begun."""
+    try:
+        return metadata(await got(mesh, name))
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.NOT_FOUND:
+            raise
+        return None

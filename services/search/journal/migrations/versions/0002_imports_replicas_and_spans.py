@@ -93,6 +93,17 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("import_id", "position", name=op.f("pk_import_failures")),
     )
+    op.create_table(
+        "deletions",
+        sa.Column("collection_id", _ID, nullable=False),
+        sa.Column("document_id", sa.String(length=256), nullable=False),
+        sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["collection_id"], ["collections.id"], name=op.f("fk_deletions_collection_id")
+        ),
+        sa.PrimaryKeyConstraint("collection_id", "document_id", name=op.f("pk_deletions")),
+        sqlite_with_rowid=False,
+    )
 
 
 def _replace_pending() -> None:
