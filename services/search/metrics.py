@@ -131,6 +131,12 @@ class ImportMetrics:
             "Batches of imports that are not stored yet, of all replicas.",
             registry=registry,
         )
+        self._oldest_seconds = Gauge(
+            "search_import_oldest_batch_seconds",
+            "Time since the oldest batch was received that is not stored yet, of all replicas, in "
+            "seconds; 0 where there is none.",
+            registry=registry,
+        )
         self._put_off = Counter(
             "search_import_batches_put_off_total",
             "Times that a batch could not be stored and was put off.",
@@ -165,6 +171,7 @@ class ImportMetrics:
         """Count a batch that was put off."""
         self._put_off.inc()
 
-    def waiting(self, count: int) -> None:
-        """Tell how many batches wait."""
+    def waiting(self, count: int, oldest_seconds: float) -> None:
+        """Tell how many batches wait, and for how long the first has."""
         self._waiting.set(count)
+        self._oldest_seconds.set(oldest_seconds)

@@ -41,7 +41,7 @@ class Rates:
             except ServiceError:
                 pass  # health tells that the journal is away
             else:
-                self._metrics.waiting(waiting)
+                self._metrics.waiting(*waiting)
                 self.see({one.id: one.done_count for one in active}, time.monotonic())
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -62,5 +62,5 @@ class Rates:
         return (after - before) / (ended - began)
 
 
-def _active_and_waiting(connection: Connection) -> tuple[Sequence[ImportRow], int]:
-    return import_rows.active(connection), batch_rows.waiting_count(connection)
+def _active_and_waiting(connection: Connection) -> tuple[Sequence[ImportRow], tuple[int, float]]:
+    return import_rows.active(connection), batch_rows.waiting(connection)

@@ -14,8 +14,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import IntegrityError
-
 from searchmesh_common.errors import (
     Aborted,
     AlreadyExists,
@@ -185,14 +183,9 @@ def _open(connection: Connection, config: ImportConfig) -> ImportRow:
 
 def _begin(connection: Connection, config: ImportConfig, collection: CollectionRow) -> ImportRow:
     import_id = config.request_id or uuid.uuid4().hex
-    found = import_rows.find(connection, import_id)
-    if found is not None:
-        return found
-    try:
-        with connection.begin_nested():
-            return import_rows.add(connection, import_id, config.request_id, collection)
-    except IntegrityError:
-        raise Aborted("another stream of the same request_id has begun; open it again") from None
+    return import_rows.find(connection, import_id) or import_rows.add(
+        connection, import_id, config.request_id, collection
+    )
 
 
 def _require_same(found: ImportRow, config: ImportConfig, collection: CollectionRow) -> None:

@@ -109,6 +109,7 @@ def add(
             attempts=0,
             due_time=NOW_US,
             encoded=0,
+            create_time=NOW_US,
         )
     )
 
@@ -135,10 +136,7 @@ def is_due(connection: Connection, claimant: Claimant) -> bool:
 
 def claim(connection: Connection, claimant: Claimant) -> Batch | None:
     """Take the batch that has been due for longest; None where there is none."""
-    due = connection.execute(
-        # where several may write at once, each takes another one
-        _due(claimant).with_for_update(skip_locked=True, of=import_batches)
-    ).one_or_none()
+    due = connection.execute(_due(claimant)).one_or_none()
     if due is None:
         return None
     row = connection.execute(
@@ -185,7 +183,7 @@ def count_encoded(connection: Connection, batch: Batch, encoded: int) -> int | N
     before, None where the batch is not this worker's any more.
     """
     before: int | None = connection.execute(
-        select(import_batches.c.encoded).where(_held(batch)).with_for_update()
+        select(import_batches.c.encoded).where(_held(batch))
     ).scalar_one_or_none()
     if before is None:
         return None
@@ -217,10 +215,13 @@ def drop_waiting(connection: Connection, import_id: str, limit: int) -> Sequence
     return [intent_of(import_id, number) for number in numbers]
 
 
-def waiting_count(connection: Connection) -> int:
-    """Batches that are not done."""
-    waiting = select(func.count()).where(import_batches.c.state == WAITING)
-    return int(connection.execute(waiting).scalar_one())
+def waiting(connection: Connection) -> tuple[int, float]:
+    """How many batches are not done, and the seconds since the oldest of them was received."""
+    oldest = func.min(import_batches.c.create_time)
+    count, age_us = connection.execute(
+        select(func.count(), NOW_US - oldest).where(import_batches.c.state == WAITING)
+    ).one()
+    return count, (age_us or 0) / SECOND_US
 
 
 def _digests(

@@ -136,7 +136,7 @@ deletions = Table(
     "deletions",
     metadata,
     Column("collection_id", ForeignKey("collections.id"), primary_key=True),
-    Column("document_id", String(256), primary_key=True),
+    Column("document_id", _text(256), primary_key=True),
     # taken at the delete: what has a lower one was received before it
     Column("generation", BigInteger, nullable=False),
     sqlite_with_rowid=False,
@@ -213,6 +213,7 @@ import_batches = Table(
     Column("due_time", BigInteger, nullable=False),
     # documents counted as encoded, so that a second attempt does not count them again
     Column("encoded", Integer, nullable=False),
+    Column("create_time", BigInteger, nullable=False),
     CheckConstraint("state IN ('WAITING', 'DONE')", name="state"),
     Index(None, "state", "due_time"),
 )

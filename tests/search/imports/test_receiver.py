@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -199,6 +200,52 @@ async def test_more_cannot_be_skipped_than_was_received(mesh: Mesh, things: str)
     error = await refused(bring(mesh, things, numbered(20), things, resume_from=11))
     assert isinstance(error, InvalidRequest)
     assert "10 documents of this import were received" in error.violations[0].description
+
+
+async def test_a_stream_cut_in_the_middle_of_a_message_keeps_those_before(
+    mesh: Mesh, things: str
+) -> None:
+    documents = numbered(30)
+    brought = list(messages(things, documents[:20], things, each=10))
+    _, writer = await asyncio.open_connection("127.0.0.1", mesh.server.ports.grpc)
+    writer.write(http2_request("/searchmesh.search.v1.DocumentService/ImportDocuments"))
+    sent = b"".join(grpc_frame(one.SerializeToString()) for one in brought)
+    writer.write(http2_frame(0, sent[:-5]))
+    await until(mesh, f"operations/{things}", received=10)
+    writer.close()
+    operation = await bring(mesh, things, documents, things)
+    done = await ended(mesh, operation.name)
+    assert (done.received_count, done.stored_count) == (30, 30)
+
+
+def http2_request(path: str) -> bytes:
+    """What opens a call, up to its messages."""
+    headers = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": path,
+        ":authority": "localhost",
+        "te": "trailers",
+        "content-type": "application/grpc",
+    }
+    literals = b"".join(
+        b"\0" + b"".join(bytes([len(one)]) + one.encode() for one in header)
+        for header in headers.items()
+    )
+    settings = http2_frame(4, b"", stream=0)
+    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + http2_frame(1, literals, flags=4)
+
+
+def http2_frame(kind: int, payload: bytes, *, flags: int = 0, stream: int = 1) -> bytes:
+    return (
+        struct.pack(">I", len(payload))[1:]
+        + bytes([kind, flags])
+        + (struct.pack(">I", stream) + payload)
+    )
+
+
+def grpc_frame(message: bytes) -> bytes:
+    return struct.pack(">?I", False, len(message)) + message
 
 
 @pytest.mark.parametrize(

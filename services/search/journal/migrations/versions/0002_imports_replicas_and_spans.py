@@ -73,6 +73,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("due_time", sa.BigInteger(), nullable=False),
         sa.Column("encoded", sa.Integer(), nullable=False),
+        sa.Column("create_time", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("state IN ('WAITING', 'DONE')", name=op.f("ck_import_batches_state")),
         sa.ForeignKeyConstraint(
             ["import_id"], ["imports.id"], name=op.f("fk_import_batches_import_id")
@@ -96,7 +97,7 @@ def upgrade() -> None:
     op.create_table(
         "deletions",
         sa.Column("collection_id", _ID, nullable=False),
-        sa.Column("document_id", sa.String(length=256), nullable=False),
+        sa.Column("document_id", _text(256), nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["collection_id"], ["collections.id"], name=op.f("fk_deletions_collection_id")
