@@ -13,7 +13,7 @@ from searchmesh.contents import Audio, Content, Image, NucleotideSequence, Smile
 from searchmesh.encoder.v1 import encoder_service_pb2
 from searchmesh.errors import InvalidRequest, ServiceError
 from searchmesh.search.v1 import collection_service_pb2, document_pb2, search_service_pb2
-from searchmesh.type.v1 import content_pb2, vector_pb2
+from searchmesh.type.v1 import content_pb2, segment_pb2, vector_pb2
 from searchmesh.vectors import vector_from, vector_to
 from searchmesh_common import status
 
@@ -102,7 +102,19 @@ def document_to(document: resources.Document, path: str = "document") -> documen
         attributes=attributes_to(document.attributes, f"{path}.attributes")
         if document.attributes
         else None,
+        segment_vectors=[
+            _segment_vector_to(one, f"{path}.segments[{index}]")
+            for index, one in enumerate(document.segments)
+        ],
     )
+
+
+def _segment_vector_to(given: results.EmbeddedSegment, path: str) -> document_pb2.SegmentVector:
+    message = document_pb2.SegmentVector(vector=vector_to(given.vector, f"{path}.vector"))
+    if given.segment is not None:
+        message.segment.text.start = given.segment.start
+        message.segment.text.end = given.segment.end
+    return message
 
 
 def _checked_id(document_id: str, path: str) -> str:
@@ -123,6 +135,7 @@ def document_from(message: document_pb2.Document) -> resources.Document:
         vector=vector_from(message.vector) if message.HasField("vector") else None,
         attributes=attributes_from(message.attributes),
         update_time=_time_from(message, "update_time"),
+        segments=tuple(_segment_from(one) for one in message.segment_vectors),
     )
 
 
@@ -188,6 +201,9 @@ def collection_from(message: collection_service_pb2.Collection) -> resources.Col
             )
             for field in message.fields
         ),
+        segmentation=enum_from(
+            resources.Segmentation, segment_pb2.Segmentation, "SEGMENTATION", message.segmentation
+        ),
         index=_index_from(message.index),
         document_count=message.document_count,
         create_time=_time_from(message, "create_time"),
@@ -238,14 +254,20 @@ def _embedding_from(message: encoder_service_pb2.Embedding) -> results.Embedding
     )
 
 
-def _segment_from(message: encoder_service_pb2.EmbeddedSegment) -> results.EmbeddedSegment:
-    span = message.segment.text
+def _segment_from(
+    message: encoder_service_pb2.EmbeddedSegment | document_pb2.SegmentVector,
+) -> results.EmbeddedSegment:
     return results.EmbeddedSegment(
-        segment=results.TextSpan(span.start, span.end, span.text)
-        if message.segment.HasField("text")
-        else None,
-        vector=vector_from(message.vector),
+        segment=_span_from(message.segment), vector=vector_from(message.vector)
     )
+
+
+def _span_from(message: segment_pb2.Segment) -> results.TextSpan | None:
+    """None where there is none, or one of a kind that this version does not know."""
+    if not message.HasField("text"):
+        return None
+    span = message.text
+    return results.TextSpan(span.start, span.end, span.text)
 
 
 def streamed_from(
@@ -272,6 +294,7 @@ def _hit_from(message: search_service_pb2.Hit) -> results.Hit:
         score=message.score,
         attributes=attributes_from(message.attributes),
         content=content_from(message.content),
+        segment=_span_from(message.segment),
     )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from searchmesh.contents import Content
+    from searchmesh.results import EmbeddedSegment
 
 
 class Metric(enum.StrEnum):
@@ -184,6 +185,8 @@ class Collection:
     fingerprint: str = ""
     """Of the model, pinned when the collection was created."""
     fields: Sequence[Field] = ()
+    segmentation: Segmentation = Segmentation.WHOLE
+    """Whether a document is one vector or one for each of its passages."""
     index: Index = field(default_factory=Index)
     document_count: int = 0
     create_time: datetime | None = None
@@ -204,6 +207,9 @@ class Document:
     """JSON values, kept with the document. Whole numbers less than 2^53 in magnitude."""
     update_time: datetime | None = None
     """Output only. When it was last written."""
+    segments: Sequence[EmbeddedSegment] = field(default=(), repr=False)
+    """The vectors of the content's passages, in a collection of SEGMENTS: taken, and answered, in
+    the place of `vector`. They carry no text: `content[start:end]` is the passage."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,8 @@ class TextSpan:
 
     start: int
     end: int
-    text: str
+    text: str = ""
+    """Empty where the passage goes along with the whole text."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,6 +119,8 @@ class Hit:
     """Those that `output_fields` asked for."""
     content: Content | None
     """Where `output_fields` asked for `$content`."""
+    segment: TextSpan | None = None
+    """The passage that matched, in a collection of segments."""
 
 
 @dataclass(frozen=True, slots=True)

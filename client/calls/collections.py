@@ -9,8 +9,10 @@ from google.protobuf.empty_pb2 import Empty
 
 from searchmesh import convert
 from searchmesh.errors import InvalidRequest
+from searchmesh.resources import Segmentation
 from searchmesh.rpc import Call, Page, Pages, Rpc
 from searchmesh.search.v1 import collection_service_pb2
+from searchmesh.type.v1 import segment_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +39,7 @@ def create_collection(
     model: str = "",
     space: VectorSpace | None = None,
     fields: Sequence[Field] = (),
+    segmentation: Segmentation = Segmentation.WHOLE,
     index: Index | None = None,
     request_id: str = "",
     timeout: float | None = None,
@@ -46,6 +49,7 @@ def create_collection(
     name: a lower-case letter, then at most 62 lower-case letters, digits and underscores.
     model, space: exactly one. A model of the encoder, or the space of vectors that you bring.
     fields: attributes that filters may use; others are stored and answered all the same.
+    segmentation: SEGMENTS gives each passage of a text a vector, and a hit the one that matched.
     request_id: makes the call safe to repeat; by default one of its own, so that retries are safe.
     """
     if model and space:
@@ -54,6 +58,7 @@ def create_collection(
     definition = collection_service_pb2.Collection(
         name=name,
         fields=[convert.field_to(field) for field in fields],
+        segmentation=convert.enum_to(segment_pb2.Segmentation, "SEGMENTATION", segmentation),
         index=convert.index_to(index) if index else None,
     )
     if space:

@@ -19,6 +19,7 @@ from searchmesh.resources import (
     Index,
     IndexType,
     Metric,
+    Segmentation,
     VectorKind,
     VectorSpace,
 )
@@ -80,6 +81,10 @@ def create(
             help="An attribute to declare for filters: string, int64, double or bool. Repeatable.",
         ),
     ] = None,
+    segments: Annotated[
+        bool,
+        typer.Option("--segments", help="With --model: a vector for each passage of a text."),
+    ] = False,
     index: Annotated[
         IndexType | None,
         typer.Option(case_sensitive=False, help="How the engine finds neighbours."),
@@ -100,6 +105,7 @@ def create(
             model=model,
             space=space or None,
             fields=declared_fields(field or ()),
+            segmentation=Segmentation.SEGMENTS if segments else Segmentation.WHOLE,
             index=Index(index) if index else None,
         )
     session.output.answer(made, lambda: _details(made))
@@ -176,6 +182,7 @@ def _details(collection: Collection) -> RenderableType:
         ("dimension", collection.space.dimension),
         ("metric", collection.space.metric.lower()),
         ("kind", collection.space.kind.lower()),
+        ("segmentation", collection.segmentation.lower()),
         ("index", collection.index.type.lower()),
         ("fingerprint", collection.fingerprint or "none"),
         ("created", collection.create_time or ""),

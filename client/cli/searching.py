@@ -14,7 +14,7 @@ from searchmesh.cli.session import session_of
 from searchmesh.client import Client
 from searchmesh.results import Explain, Hit, SearchResult
 
-_MOST_CONTENT_CHARACTERS = 300
+_MOST_CHARACTERS = 300
 
 
 def search(
@@ -79,17 +79,19 @@ def _parse_vector(given: str) -> np.ndarray:
 
 
 def _render(result: SearchResult, offset: int) -> RenderableType:
+    with_passage = any(hit.segment is not None for hit in result)
     with_content = any(hit.content is not None for hit in result)
     columns = (">", f">{result.metric.lower()}", "id", "attributes")
     hits = table(
-        (*columns, "content") if with_content else columns,
+        (*columns, *["passage"] * with_passage, *["content"] * with_content),
         [
             (
                 rank,
                 f"{hit.score:.4f}",
                 Text(hit.id, style="bold"),
                 _attributes(hit),
-                *([_content(hit)] if with_content else []),
+                *[_passage(hit)] * with_passage,
+                *[_content(hit)] * with_content,
             )
             for rank, hit in enumerate(result, offset + 1)
         ],
@@ -107,12 +109,19 @@ def _inline(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def _passage(hit: Hit) -> str:
+    return _shortened(hit.segment.text) if hit.segment else ""
+
+
 def _content(hit: Hit) -> str:
     content = plain(hit.content)
-    shown = content if isinstance(content, str) else json.dumps(content)
-    if len(shown) <= _MOST_CONTENT_CHARACTERS:
+    return _shortened(content if isinstance(content, str) else json.dumps(content))
+
+
+def _shortened(shown: str) -> str:
+    if len(shown) <= _MOST_CHARACTERS:
         return shown
-    return shown[:_MOST_CONTENT_CHARACTERS] + "…"
+    return shown[:_MOST_CHARACTERS] + "…"
 
 
 def _explained(explain: Explain) -> RenderableType:

@@ -162,6 +162,35 @@ async def test_search_by_text_vector_and_document(client: AnyClient, collection:
     assert (train.content, train.attributes) == (_NOTES[2].content, {"ok": True})
 
 
+async def test_passages_are_found_and_go_there_and_back(
+    client: AnyClient, mesh: Mesh, request: pytest.FixtureRequest
+) -> None:
+    name = f"long_{'async' if 'asyncio' in request.node.name else 'blocking'}"
+    made = await client.call(
+        "create_collection", name, model=MODEL, segmentation=Segmentation.SEGMENTS
+    )
+    assert made.segmentation is Segmentation.SEGMENTS
+    text = (
+        "\U0001f95b One sentence about milk. " * 60
+        + "The train to Vienna \U0001f682 leaves at noon."
+    )
+    await client.call("upsert", name, [Document("long", text), Document("short", "Call me.")])
+    found = await client.call("search", name, "a railway journey", limit=1)
+    (hit,) = found
+    assert "Vienna" in hit.segment.text
+    assert text[hit.segment.start : hit.segment.end] == hit.segment.text
+    (bare,) = await client.call("search", name, "a journey", limit=1, output_fields=["$id"])
+    assert bare.segment is None
+    long = await client.call("get_document", name, "long", include_vector=True)
+    assert long.vector is None
+    assert len(long.segments) > 1
+    await client.call("delete_documents", name, ["long"])
+    await client.call("upsert", name, [long])
+    again = await client.call("search", name, "a railway journey", limit=1)
+    assert [(one.id, one.segment, one.score) for one in again] == [(hit.id, hit.segment, hit.score)]
+    await client.call("delete_collection", name)
+
+
 async def test_a_space_of_ones_own(
     client: AnyClient, mesh: Mesh, request: pytest.FixtureRequest
 ) -> None:

@@ -149,6 +149,23 @@ def test_search(on_mesh: Run, collection: str, tmp_path: Path) -> None:
     assert len(by_vector.json["hits"]) == 1
 
 
+def test_search_shows_the_passage_that_matched(on_mesh: Run, tmp_path: Path) -> None:
+    made = on_mesh("collections", "create", "cli_long", "--model", MODEL, "--segments", "--json")
+    assert made.json["segmentation"] == "SEGMENTS"
+    file = tmp_path / "long.jsonl"
+    text = "Milk and bread. " * 200 + "The train leaves at noon."
+    file.write_text(json.dumps({"id": "long", "text": text}) + "\n")
+    assert on_mesh("import", str(file), "cli_long").exit_code == 0
+    (hit,) = on_mesh("search", "cli_long", "railway", "--json").json["hits"]
+    passage = hit["segment"]
+    assert passage["text"].endswith("The train leaves at noon.")
+    assert text[passage["start"] : passage["end"]] == passage["text"]
+    shown = on_mesh("search", "cli_long", "groceries").stdout
+    assert "passage" in shown
+    assert "Milk and bread." in shown
+    assert on_mesh("collections", "delete", "cli_long", "--yes").exit_code == 0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
