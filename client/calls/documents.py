@@ -46,7 +46,8 @@ def upsert_documents(
 
     `upsert` takes any number. Answers when all are stored and searchable.
     documents: 1 to 1000.
-    request_id: only for the service's records, as an upsert is safe to repeat.
+    request_id: a repeat under it writes nothing and answers the same. By default none, as an upsert
+        replaces by id: a repeat at most undoes what others have written meanwhile.
     """
     messages = [
         convert.document_to(document, f"documents[{index}]")

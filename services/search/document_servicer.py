@@ -68,7 +68,7 @@ class DocumentServicer(pb_grpc.DocumentServiceServicer):
         collection = await self._collections.get(request.collection, deadline)
         # a thousand documents would keep the event loop for too long
         documents = await asyncio.to_thread(convert.documents, request)
-        result = await self._writer.upsert(collection, documents, deadline)
+        result = await self._writer.upsert(collection, documents, deadline, request.request_id)
         self._metrics.upserted(result)
         return await off_loop(len(documents), convert.upsert_response, request, result)
 

@@ -35,6 +35,7 @@ from searchmesh_search.journal import (
     write_rows,
 )
 from searchmesh_search.off_loop import off_loop
+from searchmesh_search.upsert_results import UpsertResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -52,16 +53,26 @@ if TYPE_CHECKING:
     from searchmesh_search.sweeper import InHand, Sweeper
 
 DELETE = "DeleteDocuments"
+UPSERT = "UpsertDocuments"
 
 
 @dataclass(frozen=True, slots=True)
-class UpsertResult:
-    """What became of a call's documents."""
+class _Request:
+    """How a call is known again; one without an id is not."""
 
-    errors: Sequence[ServiceError | None]
-    """For each document, in the order given; None for one that is stored."""
-    write_token: bytes
-    """The engine's, for `read_after`. Empty when nothing was stored."""
+    id: str
+    digest: bytes
+    """Of what was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """How the last step of an upsert ended."""
+
+    result: UpsertResult | None
+    """What to answer; None where the writes were taken back, because this replica was taken for
+    gone."""
+    left_garbage: bool
 
 
 class DocumentWriter:
@@ -88,27 +99,26 @@ class DocumentWriter:
         collection: Collection,
         documents: Sequence[NewDocument | ServiceError],
         deadline: Deadline,
+        request_id: str = "",
     ) -> UpsertResult:
         """Store documents, replacing those of equal id; they are searchable when this returns.
 
         A document with an error, given or found here, fails alone. When this raises, nothing was
         acknowledged: NotFound when the collection was deleted meanwhile, DataLoss when the engine
         lost it, otherwise what the encoder, the engine, the journal or the content store raised.
+
+        Repeating a request_id under which anything was stored writes nothing and returns the same,
+        also where the documents were changed since. Raises AlreadyExists for a request_id used for
+        another upsert.
         """
-        errors: list[ServiceError | None] = [
-            one if isinstance(one, ServiceError) else None for one in documents
-        ]
-        # a thousand checks would keep the event loop for too long
-        prepared = await asyncio.to_thread(prepare, collection, documents, errors)
-        if prepared:
-            # or a caller that tries again and again would fill the content store
-            await require_rows(self._journal, self._engine, collection, deadline)
-        vectors = await vectors_of(self._encode, collection, prepared, errors, deadline)
-        stored = [one for one in prepared if one.place in vectors]
-        token = b""
-        if stored:
-            token = await self._store(collection, stored, vectors, deadline)
-        return UpsertResult(errors, token)
+        request = _Request("", b"")
+        if request_id:
+            digest = await asyncio.to_thread(_digest, collection, documents)
+            request = _Request(request_id, digest)
+            earlier = await self._journal.read(lambda c: _earlier(c, request), deadline)
+            if earlier is not None:
+                return earlier
+        return await self._upsert(collection, documents, request, deadline)
 
     async def delete(
         self,
@@ -130,13 +140,36 @@ class DocumentWriter:
             self._sweeper.wake()
         return removed
 
+    async def _upsert(
+        self,
+        collection: Collection,
+        documents: Sequence[NewDocument | ServiceError],
+        request: _Request,
+        deadline: Deadline,
+    ) -> UpsertResult:
+        errors: list[ServiceError | None] = [
+            one if isinstance(one, ServiceError) else None for one in documents
+        ]
+        # a thousand checks would keep the event loop for too long
+        prepared = await asyncio.to_thread(prepare, collection, documents, errors)
+        if prepared:
+            # or a caller that tries again and again would fill the content store
+            await require_rows(self._journal, self._engine, collection, deadline)
+        vectors = await vectors_of(self._encode, collection, prepared, errors, deadline)
+        stored = [one for one in prepared if one.place in vectors]
+        if not stored:
+            return UpsertResult(errors, b"")
+        return await self._store(collection, stored, vectors, errors, request, deadline)
+
     async def _store(
         self,
         collection: Collection,
         documents: Sequence[PreparedDocument],
         vectors: Mapping[int, Segments],
+        errors: Sequence[ServiceError | None],
+        request: _Request,
         deadline: Deadline,
-    ) -> bytes:
+    ) -> UpsertResult:
         refs = await self._contents.put([one.document.stored for one in documents], deadline)
         intent = uuid.uuid4().hex
         self._in_hand.intents.add(intent)
@@ -152,17 +185,34 @@ class DocumentWriter:
             )
             async with losses_told(self._journal, collection, deadline):
                 token = await self._engine.insert(collection.physical, rows, deadline.remaining())
-            replaced = await self._journal.write(
-                lambda c: _finish(c, collection, intent, writes), deadline
+            result = UpsertResult(errors, token)
+            finished = await self._journal.write(
+                lambda c: _finish(c, collection, intent, writes, request, result), deadline
             )
         finally:
             # whatever is still pending now is the sweeper's to undo
             self._in_hand.intents.discard(intent)
-        if replaced is not False:
+        if finished.left_garbage:
             self._sweeper.wake()
-        if replaced is None:
+        if finished.result is None:
             raise Aborted("the write was taken back before it was done; repeat it")
-        return token
+        return finished.result
+
+
+def _digest(collection: Collection, documents: Sequence[NewDocument | ServiceError]) -> bytes:
+    """Of the documents as they are stored, and of the faults of those that cannot be."""
+    digest = hashlib.sha256(b"%d;" % collection.id)
+    for one in documents:
+        given = one.message.encode() if isinstance(one, ServiceError) else one.stored
+        digest.update(b"%d:" % len(given))
+        digest.update(given)
+    return digest.digest()
+
+
+def _earlier(connection: Connection, request: _Request) -> UpsertResult | None:
+    """What an earlier call of this request answered. Raises AlreadyExists as `recall`."""
+    kept = request_rows.recall(connection, UPSERT, request.id, request.digest)
+    return None if kept is None else UpsertResult.from_json(kept)
 
 
 def _begin(
@@ -183,17 +233,23 @@ def _begin(
 
 
 def _finish(
-    connection: Connection, collection: Collection, intent: str, writes: Sequence[Write]
-) -> bool | None:
-    """Make a call's writes current; returns whether that left garbage.
-
-    None: nothing is current, because the writes were taken back: this replica was taken for gone.
-    """
+    connection: Connection,
+    collection: Collection,
+    intent: str,
+    writes: Sequence[Write],
+    request: _Request,
+    result: UpsertResult,
+) -> _Finished:
+    """Make a call's writes current, unless this very request has been answered meanwhile."""
     collection_rows.require(connection, collection.id, collection.name)
-    if write_rows.take_pending(connection, intent) != len(writes):
+    earlier = _earlier(connection, request)
+    taken = write_rows.take_pending(connection, intent)
+    if earlier is not None or taken != len(writes):
         write_rows.drop_again(connection, collection.id, writes)
-        return None
-    return document_rows.make_current(connection, collection.id, writes)
+        return _Finished(earlier, left_garbage=True)
+    if request.id:
+        request_rows.remember(connection, UPSERT, request.id, request.digest, result.to_json())
+    return _Finished(result, document_rows.make_current(connection, collection.id, writes))
 
 
 def _delete(

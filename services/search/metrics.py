@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
-    from searchmesh_search.document_writer import UpsertResult
     from searchmesh_search.journal import Journal
     from searchmesh_search.replica import Replica
     from searchmesh_search.searcher import SearchResult
+    from searchmesh_search.upsert_results import UpsertResult
 
 # the powers of two up to the most operations in one transaction of the journal
 _OPERATIONS_BUCKETS = (1, 2, 4, 8, 16, 32, 64)

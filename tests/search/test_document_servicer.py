@@ -211,6 +211,30 @@ async def test_deletions(mesh: Mesh, things: str) -> None:
     assert await mesh.documents.DeleteDocuments(nothing) == pb.DeleteDocumentsResponse()
 
 
+async def test_a_repeated_upsert_is_answered_as_the_first(mesh: Mesh, things: str) -> None:
+    many = {f"key{number}": number for number in range(50)}
+    request = pb.UpsertDocumentsRequest(
+        collection=things,
+        request_id="u-1",
+        documents=[
+            Document(id="a", vector=floats(1, 0, 0, 0), attributes=attributes(**many)),
+            Document(id="b", vector=floats(1, 0)),
+        ],
+    )
+    first = await mesh.documents.UpsertDocuments(request)
+    assert [one.status.code for one in first.results] == [0, 3]
+    deletion = pb.DeleteDocumentsRequest(collection=things, ids=["a"])
+    await mesh.documents.DeleteDocuments(deletion)
+    # what is output only is no part of what was asked for, and attributes have no order
+    request.documents[0].update_time.GetCurrentTime()
+    request.documents[0].attributes.Clear()
+    request.documents[0].attributes.update(dict(reversed(many.items())))
+    assert await mesh.documents.UpsertDocuments(request) == first
+    assert await ids(mesh, things) == []
+    request.documents[0].attributes.update({"key0": 1})
+    assert isinstance(await refused(mesh.documents.UpsertDocuments(request)), AlreadyExists)
+
+
 async def test_what_is_missing_is_not_found(mesh: Mesh) -> None:
     for call in (
         mesh.upsert("missing", Document(id="a", vector=floats(1))),

@@ -122,6 +122,71 @@ async def test_a_repeated_deletion_deletes_nothing_more(stack: Stack) -> None:
         await stack.writer.delete(things, ["b"], "d-1", soon())
 
 
+async def test_a_repeated_upsert_writes_nothing_more_and_answers_the_same(stack: Stack) -> None:
+    things = await stack.collection()
+    mine = [document("a", stored=b"mine"), document("b", None)]
+    first = await stack.writer.upsert(things, mine, soon(), "u-1")
+    await stack.upsert(things, document("a", stored=b"theirs"))
+    again = await stack.writer.upsert(things, mine, soon(), "u-1")
+    assert again.write_token == first.write_token
+    assert [one and one.message for one in again.errors] == [
+        None,
+        "documents[1].vector: required: the collection has no model",
+    ]
+    assert await stored(stack, things, "a") == b"theirs"
+    others = await stack.collection("others")
+    for collection, documents in (
+        (things, mine[:1]),
+        (things, [document("a", stored=b"other"), mine[1]]),
+        (others, mine),
+    ):
+        with pytest.raises(AlreadyExists, match="request_id: 'u-1' was used for another"):
+            await stack.writer.upsert(collection, documents, soon(), "u-1")
+    assert await stored(stack, things, "a") == b"theirs"
+    assert await rows(stack, others) == 0
+
+
+async def test_a_repeat_that_overtakes_its_first_call_is_the_only_one_that_writes(
+    stack: Stack,
+) -> None:
+    things = await stack.collection()
+    entered, go_on = stack.engine.hold("insert")
+    held = asyncio.create_task(
+        stack.writer.upsert(things, [document("a", stored=b"mine")], soon(), "u-1")
+    )
+    await entered.wait()
+    repeat = await stack.writer.upsert(things, [document("a", stored=b"mine")], soon(), "u-1")
+    await stack.upsert(things, document("a", stored=b"theirs"))
+    go_on.set()
+    assert await held == repeat
+    assert await stored(stack, things, "a") == b"theirs"
+    assert await rows(stack, things) == 1
+
+
+async def test_two_upserts_at_once_under_one_request_id_store_one_of_them(stack: Stack) -> None:
+    things = await stack.collection()
+    outcomes = await asyncio.gather(
+        *(stack.writer.upsert(things, [document(one)], soon(), "u-1") for one in "ab"),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(one, AlreadyExists) for one in outcomes) == 1
+    assert len(await stack.ids(things)) == 1
+    assert await rows(stack, things) == 1
+
+
+async def test_an_upsert_that_failed_may_be_repeated_and_one_that_stored_nothing_corrected(
+    stack: Stack,
+) -> None:
+    things = await stack.collection()
+    result = await stack.writer.upsert(things, [document("a", None)], soon(), "u-1")
+    assert result.write_token == b""
+    stack.engine.fail_once("insert", Unavailable("gone"))
+    with pytest.raises(Unavailable):
+        await stack.writer.upsert(things, [document("a")], soon(), "u-1")
+    assert (await stack.writer.upsert(things, [document("a")], soon(), "u-1")).errors == [None]
+    assert await stack.ids(things) == ["a"]
+
+
 async def test_pages_go_by_the_bytes_of_ids_and_their_tokens_belong_to_one_list(
     stack: Stack,
 ) -> None:

@@ -23,9 +23,9 @@ from searchmesh_search.segments import TextSpan
 if TYPE_CHECKING:
     from google.protobuf import struct_pb2
 
-    from searchmesh_search.document_writer import UpsertResult
     from searchmesh_search.documents import DocumentPage, StoredDocument
     from searchmesh_search.segments import Segments
+    from searchmesh_search.upsert_results import UpsertResult
 
 MAX_ATTRIBUTES_BYTES = 1 << 20
 
@@ -123,7 +123,8 @@ def _new(message: document_pb2.Document, path: str) -> NewDocument | ServiceErro
         return error
     return NewDocument(
         id=message.id,
-        stored=message.SerializeToString(),
+        # equal documents are equal bytes, so that a repeated request is known again
+        stored=message.SerializeToString(deterministic=True),
         content=values.content(message.content),
         vector=vector,
         attributes=_object(message.attributes),
