@@ -139,17 +139,22 @@ def check_id(document_id: str, path: str) -> None:
         raise InvalidRequest.of(path, "holds a control character; leave it out")
 
 
+def kind_of(vector: np.ndarray) -> VectorKind:
+    """By its type: packed bits are uint8."""
+    return VectorKind.BINARY if vector.dtype == np.uint8 else VectorKind.FLOAT
+
+
 def check_vector(vector: np.ndarray, space: VectorSpace, path: str) -> None:
     """Raises InvalidRequest for a vector that is not of the space.
 
     vector: (dimension,) float32, or (dimension / 8,) uint8 of packed bits.
     """
-    binary = vector.dtype == np.uint8
-    if binary != (space.kind is VectorKind.BINARY):
-        given = VectorKind.BINARY if binary else VectorKind.FLOAT
+    kind = kind_of(vector)
+    if kind is not space.kind:
         raise InvalidRequest.of(
-            path, f"is a {given.value} vector, the collection holds {space.kind.value} ones"
+            path, f"is a {kind.value} vector, the collection holds {space.kind.value} ones"
         )
+    binary = kind is VectorKind.BINARY
     length = vector.size * 8 if binary else vector.size
     if length != space.dimension:
         raise InvalidRequest.of(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from searchmesh_common.errors import FailedPrecondition
 from searchmesh_search.collection_spec import Segmentation
-from searchmesh_search.document_checks import check_vector
+from searchmesh_search.document_checks import check_vector, kind_of
 from searchmesh_search.engine_losses import losses_told
 from searchmesh_search.off_loop import off_loop
 from searchmesh_search.segments import span_at
@@ -131,7 +131,7 @@ class Searcher:
 
         Raises NotFound for an unknown collection or document, InvalidRequest for a query that
         cannot be encoded or is no vector of the space, FailedPrecondition for a query of another
-        space, Unavailable, Overloaded, DeadlineExceeded, DataLoss."""
+        modality or kind of vector, Unavailable, Overloaded, DeadlineExceeded, DataLoss."""
         collection = await self._collections.get(query.collection, deadline)
         explanation = self._explanation(collection)
         vector = await self._vector(collection, query, explanation, deadline)
@@ -150,7 +150,7 @@ class Searcher:
     ) -> np.ndarray:
         started = time.perf_counter()
         if query.vector is not None:
-            check_vector(query.vector, collection.space, "vector")
+            _check_vector(collection, query.vector)
             return query.vector
         if query.document_id is not None:
             vector = await self._documents.vector(collection, query.document_id, deadline)
@@ -267,6 +267,21 @@ def _visible(
         if row is not None and hit.document_id != query.document_id:
             best.setdefault(hit.document_id, (hit, row))
     return list(best.values())
+
+
+def _check_vector(collection: Collection, vector: np.ndarray) -> None:
+    """Raises FailedPrecondition for a vector of a kind that the collection cannot be searched by,
+    InvalidRequest for one of its kind that is not of its space.
+    """
+    given, held = kind_of(vector), collection.space.kind
+    if given is not held:
+        raise FailedPrecondition(
+            "VECTOR_KIND_MISMATCH",
+            f"the query is a {given.value} vector, collection {collection.name!r} holds "
+            f"{held.value} ones",
+            {"collection": collection.name, "kind": held.value},
+        )
+    check_vector(vector, collection.space, "vector")
 
 
 def _model_for(collection: Collection, content: Content) -> str:

@@ -197,7 +197,6 @@ async def test_an_empty_collection_has_no_hits(mesh: Mesh) -> None:
     [
         ({"vector": floats(1, 2)}, "vector"),
         ({"vector": floats(float("nan"), 0, 0, 0)}, "vector"),
-        ({"vector": vector_pb2.Vector(packed_bits=b"\x01")}, "vector"),
         ({"vector": vector_pb2.Vector(float32_le=b"123")}, "vector.float32_le"),
         ({"vector": vector_pb2.Vector()}, "vector"),
         ({"limit": 0}, "limit"),
@@ -222,14 +221,22 @@ async def test_an_empty_text_names_its_field(mesh: Mesh, texts: str) -> None:
 
 
 async def test_a_query_that_the_collection_cannot_read(mesh: Mesh, line: str, texts: str) -> None:
+    bits = f"c{uuid.uuid4().hex}"
+    space = vector_pb2.VectorSpace(
+        dimension=8, kind=vector_pb2.VECTOR_KIND_BINARY, metric=vector_pb2.METRIC_HAMMING
+    )
+    await mesh.create(bits, vector_space=space)
     for collection, query, reason in (
         (line, {"text": "x"}, "NO_MODEL"),
+        (line, {"vector": vector_pb2.Vector(packed_bits=b"\x01")}, "VECTOR_KIND_MISMATCH"),
+        (bits, {"vector": floats(*[1] * 8)}, "VECTOR_KIND_MISMATCH"),
         (texts, {"image": b"png"}, "MODALITY_MISMATCH"),
         (texts, {"smiles": "CCO"}, "MODALITY_MISMATCH"),
     ):
         error = await refused(search(mesh, collection, **query))
         assert isinstance(error, FailedPrecondition)
         assert error.reason == reason
+        assert error.metadata["collection"] == collection
 
 
 async def test_an_unknown_collection_is_not_found(mesh: Mesh) -> None:
