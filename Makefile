@@ -19,7 +19,7 @@ export SEARCHMESH_HOME ?= $(CURDIR)/.searchmesh
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo test test-fast test-quality test-crash check fix protos protos-check docs lock clean \
+.PHONY: help run demo test test-fast test-quality test-server test-crash check fix protos protos-check docs lock clean \
 	validate-deploy images try-images milvus-server postgresql bench-scifact bench-start bench-encoder lock-bench
 
 help: ## List the targets
@@ -44,6 +44,9 @@ milvus-server: $(VENV)/.milvus-server ## Get the Milvus server that some tests u
 
 postgresql: ## Get Debian's PostgreSQL, which some tests use, by apt-get; they skip without
 	@$(ROOT) sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql'
+
+test-server: $(VENV)/.dev milvus-server ## Hold a Milvus server to the engine's contract, which `make test` does with the embedded one
+	$(BIN)/python -m pytest -m server tests/search
 
 # options for test-crash: CRASH_KILLS=200 CRASH_SEED=7
 test-crash: $(VENV)/.dev ## Kill every part of a mesh at random moments, 50 times, and read all back

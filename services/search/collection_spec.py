@@ -20,6 +20,7 @@ from searchmesh_search.engine import (
     Metric,
     VectorKind,
 )
+from searchmesh_search.indexes import index_faults
 from searchmesh_search.journal.collection_rows import CollectionRow, NewCollection
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class CollectionSpec:
             *self._space_faults(),
             *self._field_faults(),
             *self._segmentation_faults(),
+            *index_faults(self.index),
         ]
         if faults:
             raise InvalidRequest(*faults)

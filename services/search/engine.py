@@ -74,8 +74,7 @@ class Index:
 
     type: str = "FLAT"
     parameters: Mapping[str, int] = field(default_factory=dict)
-    """The engine's own names. For its building: `nlist`, `M`, `efConstruction`; for each search:
-    `nprobe`, `ef`."""
+    """By the contract's names; see indexes.py. One that is left out has its default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,20 +135,28 @@ class Capabilities:
     max_dimension: int
     min_dimension: int = 2
     binary_indexes: frozenset[str] = frozenset({"FLAT"})
+    had_by: str = ""
+    """How an operator comes to this engine."""
+    others: Sequence[Capabilities] = ()
+    """The engines that this one could be exchanged for."""
 
     def require(self, schema: CollectionSchema) -> None:
         """Raises FailedPrecondition, reason ENGINE_LACKS, for what the engine would refuse or,
         worse, get wrong.
         """
-        lacks = self._lacks(schema)
-        if lacks:
-            raise FailedPrecondition(
-                "ENGINE_LACKS",
-                f"the engine {self.name} {self.version} does not have {', '.join(lacks)}",
-                {"engine": self.name},
-            )
+        lacks = self.lacking(schema)
+        if not lacks:
+            return
+        able = [one for one in self.others if not one.lacking(schema)]
+        has_it = " or ".join(f"the engine {one.name} has it ({one.had_by})" for one in able)
+        raise FailedPrecondition(
+            "ENGINE_LACKS",
+            f"the engine {self.name} {self.version} does not have {', '.join(lacks)}; "
+            + (has_it or "no engine of this service has it"),
+            {"engine": self.name, "engines_that_have_it": ",".join(one.name for one in able)},
+        )
 
-    def _lacks(self, schema: CollectionSchema) -> list[str]:
+    def lacking(self, schema: CollectionSchema) -> list[str]:
         """What a collection needs and the engine does not have, in words."""
         binary = schema.kind is VectorKind.BINARY
         indexes = self.binary_indexes if binary else self.indexes
@@ -215,13 +222,15 @@ class Engine(Protocol):
     async def insert(self, physical: str, rows: Sequence[Row], timeout: float) -> bytes:
         """Store rows, replacing rows of equal key; of equal keys in one call the last counts.
 
-        They are on disk when this returns. Large calls are cut into several: when this raises,
-        any of the rows may be stored, or be stored still, and repeating the call is safe.
+        When this returns they are on disk, and every search that begins then sees them. Large
+        calls are cut into several: when this raises, any of the rows may be stored, or be stored
+        still, and repeating the call is safe.
         Returns an opaque token; see `search`. Raises InvalidRequest for a row of another shape.
         """
 
     async def delete(self, physical: str, keys: Sequence[str], timeout: float) -> bytes:
-        """Remove rows by key; a key that is missing is no error. Cut and repeated like `insert`.
+        """Remove rows by key; a key that is missing is no error. Cut, seen and repeated like
+        `insert`.
 
         Returns an opaque token; see `search`.
         """
@@ -239,7 +248,8 @@ class Engine(Protocol):
 
         vectors: (queries, dimension) float32, or (queries, dimension / 8) uint8.
         limit: 1 to capabilities.max_limit rows for each query.
-        read_after: a token of `insert` or `delete` whose effect must be visible.
+        read_after: a token of `insert` or `delete` whose effect must be visible, whatever happened
+        to the engine since. Any process may use it that calls the same engine.
         """
 
     async def vectors(

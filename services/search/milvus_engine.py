@@ -28,8 +28,9 @@ from searchmesh_common.logs import fields
 from searchmesh_common.ports import StartError
 from searchmesh_search import milvus_messages as messages
 from searchmesh_search.deadline import Deadline
-from searchmesh_search.engine import Capabilities, Metric, VectorKind
+from searchmesh_search.engine import VectorKind
 from searchmesh_search.milvus_calls import MilvusCalls, local_channel
+from searchmesh_search.milvus_capabilities import lite_capabilities, server_capabilities
 from searchmesh_search.milvus_lite import MilvusLite, lite_version
 from searchmesh_search.milvus_stubs import common, milvus
 from searchmesh_search.off_loop import off_loop
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from searchmesh_search.engine import CollectionSchema, EngineHit, Row
+    from searchmesh_search.engine import Capabilities, CollectionSchema, EngineHit, Row
 
 _log = logging.getLogger("searchmesh.engine")
 
@@ -67,9 +68,6 @@ class _Batch:
 _LITE_BATCH = _Batch(rows=256, bytes=512 << 10)
 """Its time grows with the square of the bytes; this is where rows per second peak (measured)."""
 
-_LITE_MAX_DIMENSION = 8192
-"""It would take 32,768, but answers nobody for seconds at the first write of such a collection."""
-
 _SERVER_BATCH = _Batch(rows=1000, bytes=4 << 20)
 """Far below the 64 MiB a server takes: a larger message blocks the event loop for long."""
 
@@ -94,17 +92,8 @@ class MilvusEngine:
 
     @property
     def capabilities(self) -> Capabilities:
-        lite = self._lite is not None
-        return Capabilities(
-            name="milvus-lite" if lite else "milvus",
-            version=self._version,
-            metrics=frozenset(Metric),
-            kinds=frozenset(VectorKind),
-            indexes=frozenset({"FLAT", "IVF_FLAT"} if lite else {"FLAT", "IVF_FLAT", "HNSW"}),
-            binary_indexes=frozenset({"FLAT"} if lite else {"FLAT", "IVF_FLAT"}),
-            max_limit=16_384,
-            max_dimension=_LITE_MAX_DIMENSION if lite else 32_768,
-        )
+        described = server_capabilities if self._lite is None else lite_capabilities
+        return described(self._version)
 
     @property
     def pid(self) -> int | None:
@@ -181,7 +170,7 @@ class MilvusEngine:
                 distinct,
             )
             timestamp = (await self._write("Upsert", request, deadline, physical)).timestamp
-        return await self._visible(timestamp)
+        return await self._visible(physical, timestamp, deadline) if rows else b""
 
     async def delete(self, physical: str, keys: Sequence[str], timeout: float) -> bytes:
         deadline = await self._begin(timeout)
@@ -189,7 +178,7 @@ class MilvusEngine:
         for batch in _batches(list(dict.fromkeys(keys)), len, _KEYS_PER_CALL, self._batch.bytes):
             request = messages.delete(physical, batch)
             timestamp = (await self._write("Delete", request, deadline, physical)).timestamp
-        return await self._visible(timestamp)
+        return await self._visible(physical, timestamp, deadline) if keys else b""
 
     async def search(
         self,
@@ -218,14 +207,23 @@ class MilvusEngine:
         row_bytes = _width(schema) * (4 if schema.kind is VectorKind.FLOAT else 1)
         found: dict[str, np.ndarray] = {}
         for batch in _batches(keys, lambda key: row_bytes + len(key), _KEYS_PER_CALL, _FETCH_BYTES):
-            request = messages.fetch(physical, batch)
-            found |= messages.vectors_of(await self._call("Query", request, deadline, physical))
+            found |= await self._fetch(physical, batch, messages.ANYTHING, deadline)
+            missing = [key for key in batch if key not in found]
+            if missing and self._lite is None:
+                # a server that has just moved the collection may be behind what it has answered
+                found |= await self._fetch(physical, missing, messages.NEWEST, deadline)
         return found
 
     async def count_rows(self, physical: str, timeout: float) -> int:
         deadline = await self._begin(timeout)
         answer = await self._call("Query", messages.count(physical), deadline, physical)
         return messages.count_of(answer)
+
+    async def _fetch(
+        self, physical: str, keys: Sequence[str], timestamp: int, deadline: Deadline
+    ) -> dict[str, np.ndarray]:
+        request = messages.fetch(physical, keys, timestamp)
+        return messages.vectors_of(await self._call("Query", request, deadline, physical))
 
     async def _begin(self, timeout: float) -> Deadline:
         deadline = Deadline.after(timeout)
@@ -332,14 +330,20 @@ class MilvusEngine:
         if not written.cancelled():
             written.exception()  # seen: whoever waited for it may have gone
 
-    async def _visible(self, timestamp: int) -> bytes:
-        """The token of a write. Milvus Lite names no timestamp and ignores the one it is given: a
-        row of this millisecond is seen from the next one on, so that is waited for."""
+    async def _visible(self, physical: str, timestamp: int, deadline: Deadline) -> bytes:
+        """The token of a write, once every read sees it.
+
+        Milvus Lite names no timestamp and ignores the one it is given: a row of this millisecond
+        is seen from the next one on. A server shows a write when its clock's next tick has come
+        through, some 200 to 400 ms later; reads without a timestamp do not wait for that.
+        """
         if self._lite is not None:
             await asyncio.sleep(_VISIBLE_AFTER_SECONDS)
-        elif timestamp == 0:
-            # servers of 2.3 name none for a delete
-            timestamp = messages.NEWEST
+        else:
+            # servers of 2.3 name no timestamp for a delete
+            timestamp = timestamp or messages.NEWEST
+            request = messages.nothing(physical, timestamp)
+            await self._call("Query", request, deadline, physical)
         return timestamp.to_bytes(_TOKEN_BYTES, "big")
 
 

@@ -25,11 +25,12 @@ from searchmesh_search.engine import (
     Row,
     VectorKind,
 )
+from searchmesh_search.indexes import with_defaults
 from searchmesh_search.milvus_keys import quote_key, unquote_key
 from searchmesh_search.milvus_stubs import common, milvus, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 _MAX_KEY_BYTES = 1024
 _VECTOR = "vector"
@@ -41,12 +42,16 @@ _METRICS = {
     Metric.JACCARD: "JACCARD",
     Metric.HAMMING: "HAMMING",
 }
-_BUILD_DEFAULTS = {"IVF_FLAT": {"nlist": 128}, "HNSW": {"M": 16, "efConstruction": 200}}
-_SEARCH_PARAMETERS = {"IVF_FLAT": ("nprobe", 16), "HNSW": ("ef", 64)}
-"""What an index takes at a search, and what it gets where the collection does not say."""
+_BUILD_PARAMETERS = {"nlist": "nlist", "m": "M", "ef_construction": "efConstruction"}
+"""What an index takes when it is built, by our names; it ignores a name that it does not know."""
+_SEARCH_PARAMETERS = {"nprobe": "nprobe", "ef": "ef"}
+"""And at each search."""
 
 NEWEST = 2**64 - 1
-"""A timestamp for a search that must see everything written before it."""
+"""A timestamp for a read that must see everything written before it."""
+
+ANYTHING = 0
+"""A timestamp for a read that takes what there is."""
 
 _TYPES = schema.DataType
 _STRONG = common.ConsistencyLevel.Strong
@@ -100,9 +105,6 @@ def create_collection(physical: str, described: CollectionSchema) -> Any:
 
 def create_index(physical: str, described: CollectionSchema) -> Any:
     index = described.index
-    build = {**_BUILD_DEFAULTS.get(index.type, {}), **index.parameters}
-    if index.type in _SEARCH_PARAMETERS:
-        build.pop(_SEARCH_PARAMETERS[index.type][0], None)
     prefix = "BIN_" if described.kind is VectorKind.BINARY else ""
     return milvus.CreateIndexRequest(
         collection_name=physical,
@@ -111,7 +113,7 @@ def create_index(physical: str, described: CollectionSchema) -> Any:
         extra_params=_pairs(
             index_type=prefix + index.type,
             metric_type=_METRICS[described.metric],
-            params=json.dumps(build),
+            params=json.dumps(_renamed(index, _BUILD_PARAMETERS)),
         ),
     )
 
@@ -172,29 +174,34 @@ def delete(physical: str, keys: Iterable[str]) -> Any:
     return milvus.DeleteRequest(collection_name=physical, expr=_among(keys))
 
 
-def fetch(physical: str, keys: Iterable[str]) -> Any:
-    """Asks for the vectors of keys, as of now."""
-    return milvus.QueryRequest(
-        collection_name=physical,
-        expr=_among(keys),
-        output_fields=["pk", _VECTOR],
-        consistency_level=_STRONG,
-    )
+def fetch(physical: str, keys: Iterable[str], timestamp: int) -> Any:
+    """Asks for the vectors of keys. timestamp: as for `search`."""
+    return _query(physical, _among(keys), ["pk", _VECTOR], timestamp)
 
 
 def count(physical: str) -> Any:
+    """Asks for the number of rows, as of now."""
+    return _query(physical, "", ["count(*)"], NEWEST)
+
+
+def nothing(physical: str, timestamp: int) -> Any:
+    """Asks for a key that no row has: answered once the mutation of that timestamp is visible."""
+    return _query(physical, _among([""]), ["pk"], timestamp)
+
+
+def _query(physical: str, expression: str, columns: Sequence[str], timestamp: int) -> Any:
     return milvus.QueryRequest(
         collection_name=physical,
-        expr="",
-        output_fields=["count(*)"],
-        consistency_level=_STRONG,
+        expr=expression,
+        output_fields=columns,
+        **_consistency(timestamp),
     )
 
 
 def search(
     physical: str, described: CollectionSchema, vectors: np.ndarray, limit: int, timestamp: int
 ) -> Any:
-    """timestamp: of the mutation that must be visible, or NEWEST; 0 for whatever is."""
+    """timestamp: of the mutation that must be visible, or NEWEST, or ANYTHING."""
     is_float = described.kind is VectorKind.FLOAT
     placeholders = common.PlaceholderGroup(
         placeholders=[
@@ -225,7 +232,7 @@ def search(
 
 
 def _consistency(timestamp: int) -> dict[str, int]:
-    if timestamp == 0:
+    if timestamp == ANYTHING:
         return {"consistency_level": _BOUNDED, "guarantee_timestamp": _BOUNDED_TIMESTAMP}
     if timestamp == NEWEST:
         return {"consistency_level": _STRONG}
@@ -290,12 +297,17 @@ def _scores(metric: Metric, given: np.ndarray) -> np.ndarray:
 
 
 def _search_parameters(index: Index, limit: int) -> dict[str, int]:
-    if index.type not in _SEARCH_PARAMETERS:
-        return {}
-    name, default = _SEARCH_PARAMETERS[index.type]
-    value = index.parameters.get(name, default)
-    # HNSW cannot find more than it looks at
-    return {name: max(value, limit) if name == "ef" else value}
+    given = _renamed(index, _SEARCH_PARAMETERS)
+    if "ef" in given:
+        # HNSW cannot find more than it looks at
+        given["ef"] = max(given["ef"], limit)
+    return given
+
+
+def _renamed(index: Index, names: Mapping[str, str]) -> dict[str, int]:
+    """Those parameters of the index that are named, by Milvus's names."""
+    given = with_defaults(index).parameters
+    return {theirs: given[ours] for ours, theirs in names.items() if ours in given}
 
 
 def _declared(fields: Sequence[DeclaredField], rows: Sequence[Row]) -> list[Any]:

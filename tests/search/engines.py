@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 
 from searchmesh_common.errors import DeadlineExceeded, Unavailable
 from searchmesh_search.engine import CollectionSchema, Metric, Row, VectorKind
@@ -17,17 +18,28 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from .milvus_server import MilvusServer
+
 SOON = 20.0
 """Seconds that no call of a test takes unless something hangs."""
 
-ENGINES = ("milvus-lite",)
+ENGINES = ("milvus-lite", pytest.param("milvus", marks=pytest.mark.server))
 """Every one of them must pass the contract's tests."""
 
 
+def server_of(name: str, request: pytest.FixtureRequest) -> str:
+    """Where the engine of that name is, empty for the embedded one; skips where a server is not
+    installed."""
+    if name == "milvus-lite":
+        return ""
+    server: MilvusServer = request.getfixturevalue("milvus_server")
+    return server.uri
+
+
 @asynccontextmanager
-async def started(name: str, folder: Path) -> AsyncIterator[MilvusEngine]:
-    assert name == "milvus-lite"
-    engine = MilvusEngine(str(folder / "milvus.db"))
+async def started(name: str, folder: Path, server: str = "") -> AsyncIterator[MilvusEngine]:
+    engine = MilvusEngine(server or str(folder / "milvus.db"))
+    assert engine.capabilities.name == name
     await engine.start()
     try:
         await until_up(engine)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,16 +22,20 @@ from searchmesh_common.errors import (
     Unavailable,
 )
 from searchmesh_common.ports import StartError
+from searchmesh_search.deadline import Deadline
 from searchmesh_search.engine import DeclaredField, FieldType, Index, Metric, row_key
 from searchmesh_search.milvus_engine import MilvusEngine
+from searchmesh_search.milvus_stubs import milvus
 
-from .engines import ENGINES, SOON, row, rows, schema, started, vectors
+from .engines import ENGINES, SOON, row, rows, schema, server_of, started, until_up, vectors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from searchmesh_search.engine import CollectionSchema, EngineHit
+
+    from .milvus_server import MilvusServer
 
 on_shared_engine = pytest.mark.asyncio(loop_scope="module")
 
@@ -71,7 +77,8 @@ AWKWARD_IDS = [
 async def shared(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[MilvusEngine]:
-    async with started(request.param, tmp_path_factory.mktemp("engine")) as engine:
+    server = server_of(request.param, request)
+    async with started(request.param, tmp_path_factory.mktemp("engine"), server) as engine:
         yield engine
 
 
@@ -81,6 +88,16 @@ async def engine(shared: MilvusEngine) -> AsyncIterator[MilvusEngine]:
     yield shared
     for physical in await shared.list_collections(SOON):
         await shared.drop_collection(physical, SOON)
+
+
+async def told_of_index(engine: MilvusEngine, physical: str) -> dict[str, int]:
+    """What the engine itself says the vectors' index is built with."""
+    request = milvus.DescribeIndexRequest(collection_name=physical, field_name="vector")
+    answer = await engine._call("DescribeIndex", request, Deadline.after(SOON), physical)
+    (index,) = answer.index_descriptions
+    told = {pair.key: pair.value for pair in index.params}
+    told |= json.loads(told.get("params", "{}"))  # a server repeats what it was sent
+    return {name: int(told[name]) for name in ("nlist", "M", "efConstruction") if name in told}
 
 
 def ids(hits: list[EngineHit]) -> list[str]:
@@ -135,7 +152,26 @@ class TestCollections:
         with pytest.raises(FailedPrecondition, match=lacking) as caught:
             await engine.create_collection("one", described, SOON)
         assert caught.value.reason == "ENGINE_LACKS"
+        assert "no engine of this service has it" in caught.value.message
         assert await engine.list_collections(SOON) == []
+
+    async def test_every_declared_index_is_taken(self, engine: MilvusEngine) -> None:
+        can = engine.capabilities
+        declared = [(Metric.COSINE, one) for one in sorted(can.indexes)]
+        declared += [(Metric.JACCARD, one) for one in sorted(can.binary_indexes)]
+        for place, (metric, index) in enumerate(declared):
+            described = schema(64, metric, index=Index(index))
+            await engine.create_collection(f"c{place}", described, SOON)
+        assert len(await engine.list_collections(SOON)) == len(declared)
+
+    async def test_the_parameters_arrive(self, engine: MilvusEngine) -> None:
+        ivf = Index("IVF_FLAT", {"nlist": 7, "nprobe": 3})
+        await engine.create_collection("ivf", schema(index=ivf), SOON)
+        assert await told_of_index(engine, "ivf") == {"nlist": 7}
+        if "HNSW" in engine.capabilities.indexes:
+            hnsw = Index("HNSW", {"m": 9, "ef_construction": 77, "ef": 33})
+            await engine.create_collection("hnsw", schema(index=hnsw), SOON)
+            assert await told_of_index(engine, "hnsw") == {"M": 9, "efConstruction": 77}
 
     async def test_a_missing_one_is_not_found(self, engine: MilvusEngine) -> None:
         for call in (
@@ -239,13 +275,18 @@ class TestSearch:
 class TestRows:
     async def test_a_write_is_seen_by_the_next_read(self, engine: MilvusEngine) -> None:
         await engine.create_collection("one", schema(), SOON)
-        for place, vector in enumerate(vectors(80)):
+        for place, vector in enumerate(vectors(80 if engine.pid else 8)):
             token = await engine.insert("one", [row(f"d{place}", vector)], SOON)
-            (hits,) = await engine.search("one", vector[None], 1, SOON, read_after=token)
-            assert ids(hits) == [f"d{place}"]
+            for read_after in (b"", token):
+                (hits,) = await engine.search("one", vector[None], 1, SOON, read_after=read_after)
+                assert ids(hits) == [f"d{place}"]
             assert await engine.count_rows("one", SOON) == 1
-            token = await engine.delete("one", [row_key(f"d{place}", 1, 0)], SOON)
-            assert await engine.search("one", vector[None], 1, SOON, read_after=token) == [[]]
+            key = row_key(f"d{place}", 1, 0)
+            assert set(await engine.vectors("one", [key], SOON)) == {key}
+            token = await engine.delete("one", [key], SOON)
+            for read_after in (b"", token):
+                found = await engine.search("one", vector[None], 1, SOON, read_after=read_after)
+                assert found == [[]]
 
     async def test_equal_keys_replace(self, engine: MilvusEngine) -> None:
         await engine.create_collection("one", schema(), SOON)
@@ -354,12 +395,13 @@ async def test_awkward_ids(engine: MilvusEngine) -> None:
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_any_ids(name: str, tmp_path: Path) -> None:
+def test_any_ids(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     with asyncio.Runner() as runner:
-        context = started(name, tmp_path)
+        context = started(name, tmp_path, server_of(name, request))
         engine = runner.run(context.__aenter__())
 
-        @settings(max_examples=40, deadline=None, database=None)
+        # a write to a server takes a tick of its clock
+        @settings(max_examples=8 if name == "milvus" else 40, deadline=None, database=None)
         @given(st.lists(IDS, min_size=1, max_size=20, unique=True))
         def check(given_ids: list[str]) -> None:
             runner.run(id_survives(engine, given_ids))
@@ -368,6 +410,7 @@ def test_any_ids(name: str, tmp_path: Path) -> None:
             runner.run(engine.create_collection("one", schema(16), SOON))
             check()
         finally:
+            runner.run(engine.drop_collection("one", SOON))
             runner.run(context.__aexit__(None, None, None))
 
 
@@ -381,12 +424,70 @@ class TestTime:
             await engine.insert("one", rows(vectors(1)), 0.0)
 
     async def test_a_closed_engine_is_away(self, tmp_path: Path) -> None:
-        async with started(ENGINES[0], tmp_path) as engine:
+        async with started("milvus-lite", tmp_path) as engine:
             await engine.create_collection("one", schema(), SOON)
         with pytest.raises(Unavailable):
             await engine.search("one", vectors(1), 1, 0.1)
         with pytest.raises(Unavailable):
             await engine.ping(0.1)
+
+
+class TestEmbedded:
+    async def test_what_it_lacks_is_refused_and_where_to_have_it_is_said(
+        self, tmp_path: Path
+    ) -> None:
+        async with started("milvus-lite", tmp_path) as engine:
+            with pytest.raises(FailedPrecondition) as caught:
+                await engine.create_collection("one", schema(index=Index("HNSW")), SOON)
+        assert caught.value.message == (
+            f"the engine milvus-lite {engine.capabilities.version} does not have index HNSW for "
+            "float vectors (it has FLAT, IVF_FLAT); the engine milvus has it "
+            "(SEARCH_ENGINE=http://host:19530)"
+        )
+
+
+@pytest.mark.server
+class TestRunningServer:
+    async def test_a_token_of_one_client_holds_on_another(
+        self, milvus_server: MilvusServer, tmp_path: Path
+    ) -> None:
+        uri = milvus_server.uri
+        async with (
+            started("milvus", tmp_path, uri) as writer,
+            started("milvus", tmp_path, uri) as reader,
+        ):
+            await writer.create_collection("shared", schema(), SOON)
+            for place, vector in enumerate(vectors(5)):
+                token = await writer.insert("shared", [row(f"d{place}", vector)], SOON)
+                (hits,) = await reader.search("shared", vector[None], 1, SOON, read_after=token)
+                assert ids(hits) == [f"d{place}"]
+                token = await reader.delete("shared", [row_key(f"d{place}", 1, 0)], SOON)
+                assert await writer.search("shared", vector[None], 1, SOON, read_after=token) == [
+                    []
+                ]
+            await writer.drop_collection("shared", SOON)
+
+    async def test_a_server_that_stands_still_is_told_in_time_and_forgiven(
+        self, milvus_server: MilvusServer, tmp_path: Path
+    ) -> None:
+        async with started("milvus", tmp_path, milvus_server.uri) as engine:
+            await engine.create_collection("still", schema(), SOON)
+            await engine.insert("still", rows(vectors(3)), SOON)
+            with milvus_server.standing_still():
+                began = time.monotonic()
+                for call in (
+                    engine.search("still", vectors(1), 1, 0.5),
+                    engine.insert("still", rows(vectors(1), "late"), 0.5),
+                    engine.ping(0.5),
+                ):
+                    with pytest.raises(DeadlineExceeded):
+                        await call
+                assert time.monotonic() < began + 5
+            await until_up(engine)
+            (hits,) = await engine.search("still", vectors(1), 1, SOON)
+            assert ids(hits)
+            await engine.insert("still", rows(vectors(1), "after"), SOON)
+            await engine.drop_collection("still", SOON)
 
 
 class TestServer:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from searchmesh.search.v1 import collection_service_pb2 as pb
 from searchmesh.type.v1 import segment_pb2
-from searchmesh_common.errors import FieldViolation, InvalidRequest, Unsupported
+from searchmesh_common.errors import Unsupported
 from searchmesh_search.collection_spec import CollectionSpec, Segmentation
 from searchmesh_search.convert import values
 from searchmesh_search.convert.times import timestamp
 from searchmesh_search.engine import DeclaredField, FieldType, Index
+from searchmesh_search.indexes import with_defaults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,13 +42,6 @@ _SEGMENTATION_VALUES: Mapping[Segmentation, segment_pb2.Segmentation.ValueType] 
     Segmentation.WHOLE: segment_pb2.SEGMENTATION_WHOLE,
     Segmentation.SEGMENTS: segment_pb2.SEGMENTATION_SEGMENTS,
 }
-
-_INDEX_DEFAULTS: Mapping[str, Mapping[str, int]] = {
-    "FLAT": {},
-    "IVF_FLAT": {"nlist": 128, "nprobe": 16},
-    "HNSW": {"m": 16, "ef_construction": 200, "ef": 64},
-}
-"""The parameters of each index, by the contract's names, and their defaults."""
 
 
 def spec(message: pb.Collection) -> CollectionSpec:
@@ -99,18 +93,6 @@ def page(page: CollectionPage) -> pb.ListCollectionsResponse:
 
 
 def _index(message: pb.Index) -> Index:
-    """The index with all its parameters. Raises InvalidRequest for one of another index."""
-    kind = _INDEX_TYPES[message.type]
-    defaults = _INDEX_DEFAULTS[kind]
+    """The index with all its parameters, and those it does not have where they were given."""
     given = {field.name: value for field, value in message.ListFields() if field.name != "type"}
-    foreign = [name for name in given if name not in defaults]
-    if foreign:
-        raise InvalidRequest(
-            *(
-                FieldViolation(
-                    f"collection.index.{name}", f"not a parameter of index {kind}; leave it out"
-                )
-                for name in foreign
-            )
-        )
-    return Index(kind, {**defaults, **given})
+    return with_defaults(Index(_INDEX_TYPES[message.type], given))
