@@ -64,6 +64,11 @@ class SearchMetrics:
             "Writes that wait for a transaction of the journal.",
             registry=registry,
         )
+        self._embedded_rows = Gauge(
+            "search_embedded_rows",
+            "Rows of the embedded engine's largest collection, as last counted; 0 with a server.",
+            registry=registry,
+        )
         self._lease_age = Gauge(
             "search_journal_lease_age_seconds",
             "Time since this replica renewed its lease of a journal that others share, in seconds; "
@@ -75,6 +80,10 @@ class SearchMetrics:
         """Tell from now on how they are."""
         self._waiting.set_function(lambda: journal.waiting)
         self._lease_age.set_function(lambda: replica.lease_age_seconds)
+
+    def embedded_rows(self, rows: int) -> None:
+        """Tell the rows of the embedded engine's largest collection."""
+        self._embedded_rows.set(rows)
 
     def committed(self, operations: int, seconds: float) -> None:
         """Count a transaction of the journal."""

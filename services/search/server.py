@@ -34,6 +34,7 @@ from searchmesh_search.deadline import Deadline
 from searchmesh_search.document_servicer import DocumentServicer
 from searchmesh_search.document_writer import DocumentWriter
 from searchmesh_search.documents import Documents
+from searchmesh_search.embedded_rows import EmbeddedRows
 from searchmesh_search.encoder_client import ENCODER_SERVICE, EncoderClient
 from searchmesh_search.engine_losses import report_losses
 from searchmesh_search.imports.batches import Batches
@@ -149,6 +150,10 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
             OperationsServicer(operations),
         )
         server.health.add_check(_storage_check(settings, engine, journal, replica))
+        if settings.has_embedded_engine:
+            rows = EmbeddedRows(journal, engine, metrics, settings.embedded_rows_warning)
+            counting = rows.run(settings.embedded_rows_interval_seconds)
+            await resources.enter_async_context(_in_background(counting, "count of rows"))
         for work, name in (
             (replica.run(), "lease"),
             (sweeper.run(), "sweeper"),

@@ -55,6 +55,15 @@ class SearchSettings(ServerSettings):
     """The vector engine: http://host:19530 of a Milvus server, or the path of the embedded engine's
     file. Empty: engine/milvus.db under the home folder."""
 
+    embedded_rows_warning: int = field(default=100_000, metadata=setting(minimum=1))
+    """Rows of one collection from which on the log warns that it has outgrown the embedded engine.
+    A document is one row, or one for each segment."""
+
+    embedded_rows_interval_seconds: float = field(
+        default=60.0, metadata=setting(minimum=0.05, maximum=86_400)
+    )
+    """Time between two counts of the embedded engine's rows, in seconds."""
+
     engine_token: str = ""
     """What a Milvus server asks for, as user:password or an API key."""
 
@@ -94,6 +103,11 @@ class SearchSettings(ServerSettings):
 
     health_timeout_seconds: float = field(default=2.0, metadata=setting(minimum=0.05, maximum=300))
     """Time after which a probe counts as failed, in seconds."""
+
+    @property
+    def has_embedded_engine(self) -> bool:
+        """Whether the engine is a file of this machine, not a server."""
+        return "://" not in self.engine
 
     @property
     def engine_uri(self) -> str:
