@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from searchmesh.connection import Connection, Service
     from searchmesh.contents import Audio, Content, Image, NucleotideSequence, Smiles, Video
     from searchmesh.errors import ServiceError
+    from searchmesh.import_operation import AsyncImportOperation, ImportOperation
     from searchmesh.request_ids import request_id
     from searchmesh.resources import (
         Collection,
@@ -51,6 +52,10 @@ if TYPE_CHECKING:
         Explain,
         Health,
         Hit,
+        ImportFailure,
+        ImportProgress,
+        ImportState,
+        Operation,
         SearchResult,
         StreamedResult,
         TextSpan,
@@ -64,6 +69,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncClient",
+    "AsyncImportOperation",
     "Audio",
     "Client",
     "Collection",
@@ -80,6 +86,10 @@ __all__ = [
     "Health",
     "Hit",
     "Image",
+    "ImportFailure",
+    "ImportOperation",
+    "ImportProgress",
+    "ImportState",
     "Index",
     "IndexType",
     "Lane",
@@ -89,6 +99,7 @@ __all__ = [
     "ModelState",
     "NucleotideSequence",
     "OnTooLong",
+    "Operation",
     "RetryPolicy",
     "Role",
     "SearchResult",
@@ -113,6 +124,7 @@ __all__ = [
 # which module each is in
 _HOMES = {
     "AsyncClient": "async_client",
+    "AsyncImportOperation": "import_operation",
     "Audio": "contents",
     "Client": "client",
     "Collection": "resources",
@@ -129,6 +141,10 @@ _HOMES = {
     "Health": "results",
     "Hit": "results",
     "Image": "contents",
+    "ImportFailure": "results",
+    "ImportOperation": "import_operation",
+    "ImportProgress": "results",
+    "ImportState": "results",
     "Index": "resources",
     "IndexType": "resources",
     "Lane": "resources",
@@ -138,6 +154,7 @@ _HOMES = {
     "ModelState": "resources",
     "NucleotideSequence": "contents",
     "OnTooLong": "resources",
+    "Operation": "results",
     "RetryPolicy": "retries",
     "Role": "resources",
     "SearchResult": "results",

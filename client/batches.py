@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from searchmesh import convert
-from searchmesh.errors import ServiceError
+from searchmesh.errors import InvalidRequest, ServiceError
 from searchmesh.results import UpsertBatch, UpsertFailure, UpsertResult, UpsertSummary
 
 if TYPE_CHECKING:
@@ -41,17 +41,26 @@ class Batch:
         return UpsertBatch(results, sent.write_token if sent else "")
 
 
-def batches(documents: Iterable[Document], batch_size: int) -> Iterator[Batch]:
-    """Cut documents into batches; reads no further than the batch at hand and one document."""
+def batches(
+    documents: Iterable[Document],
+    batch_size: int,
+    most_bytes: int = MOST_BATCH_BYTES,
+    most_document_bytes: int | None = None,
+) -> Iterator[Batch]:
+    """Cut documents into batches; reads no further than the batch at hand and one document.
+
+    batch_size, most_bytes: most of a batch; one document may have more bytes.
+    most_document_bytes: a larger document cannot be sent.
+    """
     batch = Batch()
     for document in documents:
         try:
-            message = convert.document_to(document)
+            message = _message(document, most_document_bytes)
         except ServiceError as error:
             batch.refused[len(batch)] = UpsertResult(document.id, error)
         else:
             size_bytes = message.ByteSize()
-            if batch.messages and batch.size_bytes + size_bytes > MOST_BATCH_BYTES:
+            if batch.messages and batch.size_bytes + size_bytes > most_bytes:
                 yield batch
                 batch = Batch()
             batch.messages.append(message)
@@ -61,6 +70,16 @@ def batches(documents: Iterable[Document], batch_size: int) -> Iterator[Batch]:
             batch = Batch()
     if len(batch):
         yield batch
+
+
+def _message(document: Document, most_bytes: int | None) -> document_pb2.Document:
+    """Raises InvalidRequest for a document that cannot be sent."""
+    message = convert.document_to(document)
+    if most_bytes is not None and message.ByteSize() > most_bytes:
+        raise InvalidRequest.of(
+            "document", f"has {message.ByteSize():,} bytes, a message has room for {most_bytes:,}"
+        )
+    return message
 
 
 class Summing:

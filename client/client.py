@@ -14,12 +14,17 @@ from searchmesh.calls import collections as collection_calls
 from searchmesh.calls import documents as document_calls
 from searchmesh.calls import encoder as encoder_calls
 from searchmesh.calls import health as health_calls
+from searchmesh.calls import operations as operation_calls
 from searchmesh.calls import search as search_calls
 from searchmesh.connection import Connection, Service
-from searchmesh.errors import ServiceError
+from searchmesh.errors import NotFound, ServiceError
 from searchmesh.exchange import Exchange
+from searchmesh.following import items
+from searchmesh.import_operation import ImportOperation
 from searchmesh.rpc import described_by
 from searchmesh.streaming import answers
+from searchmesh.uploading import upload_all
+from searchmesh.uploads import Upload
 from searchmesh_common import channels
 
 if TYPE_CHECKING:
@@ -30,8 +35,9 @@ if TYPE_CHECKING:
 
     from searchmesh.exchange import EncodeStream
     from searchmesh.resources import Document
-    from searchmesh.results import StreamedResult, UpsertBatch, UpsertSummary
-    from searchmesh.rpc import Call, Pages, Rpc
+    from searchmesh.results import Operation, StreamedResult, UpsertBatch, UpsertSummary
+    from searchmesh.rpc import Answers, Call, Pages, Rpc
+    from searchmesh.uploads import ImportStream
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -77,6 +83,34 @@ def _streaming(
     return method
 
 
+def _importing(
+    describe: Callable[Parameters, ImportStream],
+) -> Callable[Concatenate[Client, Parameters], ImportOperation]:
+    """The method that carries the import which `describe` describes."""
+
+    @described_by(describe, "ImportOperation")
+    def method(
+        self: Client, /, *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> ImportOperation:
+        return self._import(describe(*args, **kwargs))
+
+    return method
+
+
+def _following(
+    describe: Callable[Parameters, Answers[Result]],
+) -> Callable[Concatenate[Client, Parameters], Iterator[Result]]:
+    """The method that follows the answers which `describe` describes."""
+
+    @described_by(describe, "Iterator[{}]")
+    def method(
+        self: Client, /, *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Iterator[Result]:
+        return self._follow(describe(*args, **kwargs))
+
+    return method
+
+
 class Client:
     """Calls both services and blocks until they answer; may be used from any number of threads.
 
@@ -96,10 +130,18 @@ class Client:
     list_collections = _listing(collection_calls.list_collections)
     delete_collection = _unary(collection_calls.delete_collection)
     upsert_documents = _unary(document_calls.upsert_documents)
+    import_documents = _importing(document_calls.import_documents)
+    watch_import = _following(document_calls.watch_import)
+    list_import_failures = _listing(document_calls.list_import_failures)
+    export_documents = _following(document_calls.export_documents)
     get_document = _unary(document_calls.get_document)
     list_documents = _listing(document_calls.list_documents)
     delete_documents = _unary(document_calls.delete_documents)
     count_documents = _unary(document_calls.count_documents)
+    get_operation = _unary(operation_calls.get_operation)
+    list_operations = _listing(operation_calls.list_operations)
+    cancel_operation = _unary(operation_calls.cancel_operation)
+    delete_operation = _unary(operation_calls.delete_operation)
     search = _unary(search_calls.search)
     health = _unary(health_calls.health)
 
@@ -178,7 +220,7 @@ class Client:
         workers = ThreadPoolExecutor(parallel, thread_name_prefix="searchmesh-upsert")
         in_flight: deque[Future[UpsertBatch]] = deque()
         try:
-            for batch in batches.batches(documents, batch_size):
+            for batch in self._batches(documents, batch_size):
                 if len(in_flight) == parallel:
                     yield in_flight.popleft().result()
                 in_flight.append(workers.submit(contextvars.copy_context().run, write, batch))
@@ -186,6 +228,11 @@ class Client:
                 yield in_flight.popleft().result()
         finally:
             workers.shutdown(wait=False, cancel_futures=True)
+
+    def _batches(self, documents: Iterable[Document], batch_size: int) -> Iterator[batches.Batch]:
+        return batches.batches(
+            documents, batch_size, most_document_bytes=self.connection.most_document_bytes
+        )
 
     def run(self, call: Call[Result]) -> Result:
         """Make a call that `searchmesh.calls` describes, again where that helps."""
@@ -210,13 +257,33 @@ class Client:
                 return
 
     def _answers(self, stream: EncodeStream) -> Iterator[StreamedResult]:
-        rpc = stream.rpc
-        open_stream: Callable[..., Any] = self._channels[rpc.service].stream_stream(
+        open_stream = self._stream("stream_stream", stream.rpc)
+        return answers(Exchange(stream, self.connection), open_stream)
+
+    def _import(self, stream: ImportStream) -> ImportOperation:
+        def ask() -> Operation | None:
+            try:
+                return self.run(operation_calls.get_operation(stream.operation))
+            except NotFound:
+                return None
+
+        open_stream = self._stream("stream_unary", stream.rpc)
+        upload = Upload(stream, self.connection)
+        with upload.named():
+            operation = upload_all(upload, open_stream, ask)
+        return ImportOperation(self, operation, upload)
+
+    def _follow(self, answers: Answers[Result]) -> Iterator[Result]:
+        open_stream = self._stream("unary_stream", answers.rpc)
+        return items(answers, self.connection, open_stream)
+
+    def _stream(self, kind: str, rpc: Rpc[Any]) -> Any:
+        """What opens streams of an rpc. kind: the channel's method."""
+        return getattr(self._channels[rpc.service], kind)(
             rpc.path,
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=rpc.response.FromString,
         )
-        return answers(Exchange(stream, self.connection), open_stream)
 
     def _stub(self, rpc: Rpc[Any]) -> grpc.UnaryUnaryMultiCallable[Any, Any]:
         if rpc not in self._stubs:

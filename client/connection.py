@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 DEFAULT_ENCODER = "localhost:50051"
 DEFAULT_SEARCH = "localhost:50052"
 
+_AROUND_DOCUMENT_BYTES = 1024
+
 _METADATA_NAME = re.compile(r"[\x21-\x7e]{0,128}")
 _METADATA_VALUE = re.compile(r"[\x20-\x7e]+")
 
@@ -75,6 +77,11 @@ class Connection:
             )
         if (self.certificate is None) != (self.key is None):
             raise InvalidRequest.of("certificate", "is given together with its key")
+
+    @property
+    def most_document_bytes(self) -> int:
+        """A larger document fits no message, with what is around it there."""
+        return max(1, self.max_message_bytes - _AROUND_DOCUMENT_BYTES)
 
     def address(self, service: Service) -> str:
         return self.encoder if service is Service.ENCODER else self.search

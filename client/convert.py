@@ -12,7 +12,12 @@ from searchmesh.attributes import attributes_from, attributes_to
 from searchmesh.contents import Audio, Content, Image, NucleotideSequence, Smiles, Video
 from searchmesh.encoder.v1 import encoder_service_pb2
 from searchmesh.errors import InvalidRequest, ServiceError
-from searchmesh.search.v1 import collection_service_pb2, document_pb2, search_service_pb2
+from searchmesh.search.v1 import (
+    collection_service_pb2,
+    document_pb2,
+    document_service_pb2,
+    search_service_pb2,
+)
 from searchmesh.type.v1 import content_pb2, segment_pb2, vector_pb2
 from searchmesh.vectors import vector_from, vector_to
 from searchmesh_common import status
@@ -20,11 +25,10 @@ from searchmesh_common import status
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from google.longrunning.operations_pb2 import Operation as OperationMessage
     from google.protobuf.internal.enum_type_wrapper import _EnumTypeWrapper
     from google.protobuf.timestamp_pb2 import Timestamp
     from google.rpc.status_pb2 import Status
-
-    from searchmesh.search.v1 import document_service_pb2
 
 _MOST_ID_BYTES = 256
 
@@ -323,6 +327,44 @@ def upsert_batch_from(
         ),
         write_token=message.write_token,
     )
+
+
+def operation_from(message: OperationMessage) -> results.Operation:
+    metadata = document_service_pb2.ImportMetadata()
+    known = message.metadata.Unpack(metadata)
+    return results.Operation(
+        name=message.name,
+        done=message.done,
+        progress=import_progress_from(metadata) if known else None,
+        error=status.from_proto(message.error) if message.HasField("error") else None,
+    )
+
+
+def import_progress_from(message: document_service_pb2.ImportMetadata) -> results.ImportProgress:
+    wrapper = document_service_pb2.ImportState
+    return results.ImportProgress(
+        collection=message.collection,
+        request_id=message.request_id,
+        state=enum_from(results.ImportState, wrapper, "IMPORT_STATE", message.state),
+        received_count=message.received_count,
+        encoded_count=message.encoded_count,
+        stored_count=message.stored_count,
+        searchable_count=message.searchable_count,
+        failed_count=message.failed_count,
+        failures=tuple(import_failure_from(failure) for failure in message.failures),
+        documents_per_second=message.documents_per_second,
+        time_left=message.time_left.ToTimedelta() if message.HasField("time_left") else None,
+        create_time=_time_from(message, "create_time"),
+        update_time=_time_from(message, "update_time"),
+        end_time=_time_from(message, "end_time"),
+        write_token=message.write_token,
+        waiting_for=_error_from(message.waiting_for),
+        error=_error_from(message.error),
+    )
+
+
+def import_failure_from(message: document_service_pb2.ImportFailure) -> results.ImportFailure:
+    return results.ImportFailure(message.position, message.id, status.from_proto(message.status))
 
 
 def _error_from(message: Status) -> ServiceError | None:

@@ -10,13 +10,12 @@ and settle each answer. Nothing here waits.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from searchmesh import convert, errors
-from searchmesh.request_ids import current_or_new
+from searchmesh.openings import Openings
 from searchmesh.results import StreamedResult
 
 if TYPE_CHECKING:
@@ -63,10 +62,11 @@ class Exchange:
     _count: int = 0
     _broken: int = 0
     """Times that the stream broke since the last answer."""
-    _started: float = field(default_factory=time.monotonic)
-    _request_id: str = field(default_factory=current_or_new)
+    _openings: Openings = field(init=False)
 
     def __post_init__(self) -> None:
+        stream = self.stream
+        self._openings = Openings(stream.rpc.service, self.connection, stream.timeout)
         if self.stream.in_flight < 1:
             raise errors.InvalidRequest.of("in_flight", "must be at least 1")
 
@@ -92,7 +92,7 @@ class Exchange:
     def opening(self) -> dict[str, Any]:
         """The timeout and the metadata to open the stream with, on which all is to be sent."""
         self.to_send = deque(one.request for one in self._taken.values())
-        return {"timeout": self._left(), "metadata": self.connection.metadata(self._request_id)}
+        return self._openings.begin()
 
     def settle(self, response: EncodeStreamResponse) -> StreamedResult | float:
         """Take an answer in: returns it, or the seconds to wait before the batch is sent again.
@@ -114,25 +114,14 @@ class Exchange:
 
     def broke(self, error: grpc.RpcError) -> float:
         """Seconds to wait before the stream is opened again; raises the error where it is not."""
-        service, timeout = self.stream.rpc.service, self.stream.timeout or 0.0
-        address = self.connection.address(service)
-        ours = errors.of_call(error, service=service, address=address, timeout=timeout)
-        if isinstance(ours, errors.Unreachable) and self._left() == 0:
-            ours = errors.too_late(service, address, timeout)
+        ours = self._openings.translated(error)
         self._broken += 1
         pause = self._pause_after(ours, self._broken)
         if pause is None:
-            ours.add_note(f"request id: {self._request_id}")
             raise ours from error
         return pause
 
     def _pause_after(self, error: errors.ServiceError | None, attempts: int) -> float | None:
         pause = self.connection.retries.pause_after(error, attempts) if error else None
-        left = self._left()
+        left = self._openings.left()
         return None if pause is None or (left is not None and pause >= left) else pause
-
-    def _left(self) -> float | None:
-        """Seconds that are left of the stream's."""
-        if self.stream.timeout is None:
-            return None
-        return max(0.0, self._started + self.stream.timeout - time.monotonic())

@@ -10,6 +10,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime, timedelta
 
     from searchmesh.contents import Content
     from searchmesh.errors import ServiceError
@@ -212,3 +213,77 @@ class DeleteResult:
     """Documents that were there and are deleted."""
     write_token: str
     """For `read_after`. Empty when nothing was deleted."""
+
+
+class ImportState(enum.StrEnum):
+    """What an import is doing."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    RECEIVING = "RECEIVING"
+    """Documents are arriving; those that have are encoded and stored meanwhile."""
+    RUNNING = "RUNNING"
+    """All have arrived; they are being encoded and stored."""
+    SUCCEEDED = "SUCCEEDED"
+    """All are searchable or set aside."""
+    CANCELLED = "CANCELLED"
+    """Stopped on request; what was stored stays."""
+    FAILED = "FAILED"
+    """Could not go on; what was stored stays."""
+
+    @property
+    def has_ended(self) -> bool:
+        return self in (ImportState.SUCCEEDED, ImportState.CANCELLED, ImportState.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportFailure:
+    """A document that an import set aside, or that could not be sent."""
+
+    position: int
+    """Its place among all documents given, from 0."""
+    id: str
+    error: ServiceError
+
+
+@dataclass(frozen=True, slots=True)
+class ImportProgress:
+    """How far an import is. Every count is of documents and only ever grows."""
+
+    collection: str
+    request_id: str
+    state: ImportState
+    received_count: int
+    """On the service's disk: nothing of these is lost any more."""
+    encoded_count: int
+    stored_count: int
+    searchable_count: int
+    failed_count: int
+    """Set aside as faulty."""
+    failures: Sequence[ImportFailure]
+    """The first 100 that were set aside; `list_import_failures` has them all."""
+    documents_per_second: float
+    """Over the last ten seconds."""
+    time_left: timedelta | None
+    """Estimate for what was received; None while there is none."""
+    create_time: datetime | None
+    update_time: datetime | None
+    end_time: datetime | None
+    write_token: str
+    """For `read_after`: what is searchable so far."""
+    waiting_for: ServiceError | None
+    """Why nothing gets on at present; it is tried again until it succeeds."""
+    error: ServiceError | None
+    """Why it FAILED."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Long work of the mesh's, as the service keeps it."""
+
+    name: str
+    """`operations/…`."""
+    done: bool
+    progress: ImportProgress | None
+    """None for work of a kind that this version does not know."""
+    error: ServiceError | None
+    """Why it ended early."""

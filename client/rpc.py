@@ -77,6 +77,19 @@ class Pages(Generic[Result]):
     """The call for the page of a token; the first page's is empty."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answers(Generic[Result]):
+    """A stream of answers, which goes on where it was when it breaks."""
+
+    rpc: Rpc[Any]
+    request: Callable[[Result | None], Message]
+    """What to open it with, after an item; None: from the start."""
+    read: Callable[[Any], Sequence[Result]]
+    """The items of a response."""
+    timeout: float | None
+    """Seconds for all of it; None: for ever."""
+
+
 def described_by(describe: Callable[Parameters, Any], answer: str) -> Callable[[Method], Method]:
     """Give a client's method the name, documentation and signature of its description.
 

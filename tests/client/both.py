@@ -12,11 +12,17 @@ if TYPE_CHECKING:
 
 
 class AnyClient(Protocol):
-    """Either client: a method by name, a listing as a list."""
+    """Either client: a method by name, a listing as a list; `run` and `all_of` take a method of
+    what a call returned.
+    """
 
     async def call(self, method: str, *args: Any, **kwargs: Any) -> Any: ...
 
     async def items(self, method: str, *args: Any, **kwargs: Any) -> list[Any]: ...
+
+    async def run(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any: ...
+
+    async def all_of(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]: ...
 
     async def close(self) -> None: ...
 
@@ -28,10 +34,16 @@ class Blocking:
         self._client = Client(connection)
 
     async def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return await asyncio.to_thread(getattr(self._client, method), *args, **kwargs)
+        return await self.run(getattr(self._client, method), *args, **kwargs)
 
     async def items(self, method: str, *args: Any, **kwargs: Any) -> list[Any]:
-        return await asyncio.to_thread(lambda: list(getattr(self._client, method)(*args, **kwargs)))
+        return await self.all_of(getattr(self._client, method), *args, **kwargs)
+
+    async def run(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return await asyncio.to_thread(method, *args, **kwargs)
+
+    async def all_of(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:
+        return await asyncio.to_thread(lambda: list(method(*args, **kwargs)))
 
     async def close(self) -> None:
         self._client.close()
@@ -44,10 +56,16 @@ class Asyncio:
         self._client = AsyncClient(connection)
 
     async def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return await getattr(self._client, method)(*args, **kwargs)
+        return await self.run(getattr(self._client, method), *args, **kwargs)
 
     async def items(self, method: str, *args: Any, **kwargs: Any) -> list[Any]:
-        return [item async for item in getattr(self._client, method)(*args, **kwargs)]
+        return await self.all_of(getattr(self._client, method), *args, **kwargs)
+
+    async def run(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return await method(*args, **kwargs)
+
+    async def all_of(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:
+        return [item async for item in method(*args, **kwargs)]
 
     async def close(self) -> None:
         await self._client.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,8 +25,7 @@ _documents = st.lists(
 def test_nothing_is_lost_reordered_or_too_much_for_a_call(
     documents: list[Document], batch_size: int
 ) -> None:
-    with mock.patch.object(batches, "MOST_BATCH_BYTES", 500):
-        cut = list(batches.batches(documents, batch_size))
+    cut = list(batches.batches(documents, batch_size, most_bytes=500))
     ids = []
     for batch in cut:
         assert 1 <= len(batch) <= batch_size
