@@ -7,7 +7,17 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from searchmesh.cli import collections, encoding, importing, models, searching, status, up
+from searchmesh.cli import (
+    collections,
+    encoding,
+    exporting,
+    importing,
+    models,
+    operations,
+    searching,
+    status,
+    up,
+)
 from searchmesh.cli.global_options import hoisted
 from searchmesh.cli.hints import hint_of
 from searchmesh.cli.output import Output
@@ -41,6 +51,8 @@ app.command("status")(status.status)
 app.command("models")(models.models)
 app.add_typer(collections.app, name="collections")
 app.command("import")(importing.import_)
+app.command("export")(exporting.export)
+app.add_typer(operations.app, name="operations")
 app.command("search")(searching.search)
 app.command("encode")(encoding.encode)
 

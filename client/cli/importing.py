@@ -1,51 +1,34 @@
 """`searchmesh import`."""
 
-import enum
 import re
-import sys
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, Any
 
 import typer
-from rich.progress import (
-    BarColumn,
-    Progress,
-    SpinnerColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.text import Text
 
 from searchmesh.cli.collections import declared_fields
 from searchmesh.cli.failures import Failures
 from searchmesh.cli.intake import Intake
 from searchmesh.cli.output import Output
-from searchmesh.cli.rows import Columns, FileError, Row, read_csv, read_json_lines
+from searchmesh.cli.progress import ImportBar
+from searchmesh.cli.rows import Columns, FileError, Row
 from searchmesh.cli.session import session_of
+from searchmesh.cli.sources import Format, format_of, identity, is_standard_input, rows
 from searchmesh.client import Client
 from searchmesh.errors import NotFound, ServiceError
+from searchmesh.import_operation import ImportOperation
 from searchmesh.resources import Collection
+from searchmesh.results import ImportProgress, ImportState
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _EXIT_SOME_FAILED = 1
-
-
-class Format(enum.StrEnum):
-    """How a file holds documents."""
-
-    JSONL = "jsonl"
-    CSV = "csv"
-
-
-_READERS: dict[Format, Callable[[BinaryIO, Columns], Iterator[Row]]] = {
-    Format.JSONL: read_json_lines,
-    Format.CSV: read_csv,
-}
 
 
 def import_(
@@ -53,7 +36,9 @@ def import_(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="FILE.jsonl or FILE.csv, in UTF-8; - reads standard input."
+            metavar="FILE",
+            help="FILE.jsonl, FILE.csv (both in UTF-8, .gz too), FILE.parquet, or a folder of "
+            ".txt, .md and .rst files; - reads standard input.",
         ),
     ],
     collection: Annotated[
@@ -91,42 +76,56 @@ def import_(
             metavar="FILE", dir_okay=False, help="Write what fails here: a JSON object a line."
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, max=1000, help="Documents in one call.")] = 256,
+    request_id: Annotated[
+        str,
+        typer.Option(
+            metavar="ID",
+            help="Names the import, as operations/ID. Default: made of the file's path, size and "
+            "time and of the collection, so that the same command goes on with the same import.",
+        ),
+    ] = "",
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Import anew what an import that has ended brought in."),
+    ] = False,
+    no_wait: Annotated[
+        bool,
+        typer.Option("--no-wait", help="End once the service has all of it on disk."),
+    ] = False,
 ) -> None:
     """Bring the documents of a file in, replacing those of equal id.
 
-    Every other column (of JSON: key) becomes an attribute. A document that cannot be stored fails
-    alone. A file of any size takes little memory; to go on after an interruption, run it again.
+    Every other column (of JSON: key) becomes an attribute; a parquet file that `export` wrote keeps
+    its vectors, and nothing of it is encoded again. A document that cannot be stored fails alone.
 
-    Exit code: 0 all are stored, 1 some failed.
+    It may be interrupted at any moment: the same command goes on with the same import.
+
+    Exit code: 0 all are stored (with --no-wait: received), 1 some failed.
     """
     session = session_of(context)
     name = collection or _name_of(file)
-    read = _READERS[format_ or _format_of(file)]
-    with (
-        Client(session.connection) as mesh,
-        _opened(file) as stream,
-        Failures(failures) as failed,
-        _progress(session.output, name, file) as progress,
-    ):
+    kind = _checked_format(file, format_)
+    if again and request_id:
+        raise typer.BadParameter("give --again or --request-id, not both")
+    with Client(session.connection) as mesh, Failures(failures) as failed:
         target = _collection(mesh, name, model, field or [], session.output)
         columns = Columns(id_, text, vector, {one.name: one.type for one in target.fields})
-        intake = Intake(read(stream, columns), stream, failed)
+        key = request_id or _request_id(file, target, again, (kind, id_, text, vector))
+        intake = Intake(_started(rows(file, kind, columns)), failed)
         started = time.monotonic()
-        try:
-            for batch in mesh.upsert_batches(
-                name, intake.documents(), batch_size=batch_size, parallel=2
-            ):
-                progress(intake.settle(batch), intake.done_bytes, started)
-        except FileError as error:
-            raise typer.BadParameter(str(error), param_hint="FILE") from error
-        except (ServiceError, KeyboardInterrupt):
-            session.output.note(
-                f"stopped after {intake.stored_count:,} documents; run it again to go on"
+        with _interruptible(session.output, key), ImportBar(session.output.notes, name) as bar:
+            operation = mesh.import_documents(
+                name,
+                intake.documents(),
+                request_id=key,
+                refused=intake.settle,
+                progress=bar.show,
             )
-            raise
-    _report(session.output, name, intake, failed, time.monotonic() - started)
-    if failed.count:
+            progress = _last(operation, bar, wait=not no_wait)
+            for failure in operation.failures():
+                intake.settle(failure)
+    _report(session.output, operation.name, progress, failed, time.monotonic() - started)
+    if failed.count or (not no_wait and progress.state is not ImportState.SUCCEEDED):
         raise typer.Exit(_EXIT_SOME_FAILED)
 
 
@@ -137,15 +136,25 @@ def _name_of(file: Path) -> str:
     return name
 
 
-def _format_of(file: Path) -> Format:
-    if str(file) == "-":
-        return Format.JSONL
-    match file.suffix.lower():
-        case ".jsonl" | ".ndjson":
-            return Format.JSONL
-        case ".csv":
-            return Format.CSV
-    raise typer.BadParameter(f"{file}: give the format with --format jsonl or --format csv")
+def _checked_format(file: Path, given: Format | None) -> Format:
+    if not is_standard_input(file) and not file.exists():
+        raise typer.BadParameter(f"{file} is no file and no folder")
+    found = given or format_of(file)
+    if found is None:
+        raise typer.BadParameter(f"{file}: give the format with --format jsonl, csv or parquet")
+    if file.is_dir() != (found is Format.FOLDER):
+        raise typer.BadParameter(f"{file} cannot be read as {found}")
+    return found
+
+
+def _request_id(file: Path, target: Collection, again: bool, options: tuple[Any, ...]) -> str:
+    """Equal for equal commands, as long as the file and the collection are the same."""
+    if again or is_standard_input(file):
+        return uuid.uuid4().hex
+    made = target.create_time.isoformat() if target.create_time else ""
+    digest = blake2b(identity(file), digest_size=16)
+    digest.update(repr((target.name, made, *map(str, options))).encode())
+    return digest.hexdigest()
 
 
 def _collection(
@@ -160,63 +169,70 @@ def _collection(
     return mesh.create_collection(name, model=model, fields=declared_fields(fields))
 
 
-@contextmanager
-def _opened(file: Path) -> Iterator[BinaryIO]:
-    if str(file) == "-":
-        yield sys.stdin.buffer
-        return
-    if not file.is_file():
-        raise typer.BadParameter(f"{file} is no file")
-    with file.open("rb") as stream:
-        yield stream
+def _started(found: Iterator[Row]) -> Iterator[Row]:
+    """The same rows, the first of which is read: a file that cannot be begins no import."""
+    try:
+        first = next(found, None)
+    except FileError as error:
+        raise typer.BadParameter(str(error), param_hint="FILE") from error
+    return chain([] if first is None else [first], found)
 
 
 @contextmanager
-def _progress(
-    output: Output, name: str, file: Path
-) -> Iterator[Callable[[int, int | None, float], None]]:
-    """A bar over the file's bytes, with documents and their rate beside it."""
-    total = file.stat().st_size if file.is_file() else None
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[documents]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=output.notes,
-        transient=True,
-    ) as bar:
-        task = bar.add_task(f"import {name}", total=total, documents="")
-
-        def show(done: int, done_bytes: int | None, started: float) -> None:
-            rate = done / max(time.monotonic() - started, 1e-9)
-            bar.update(
-                task, completed=done_bytes, documents=f"{done:,} documents, {rate:,.0f} a second"
-            )
-
-        yield show
+def _interruptible(output: Output, request_id: str) -> Iterator[None]:
+    """Say how to go on, whatever ends the import early."""
+    try:
+        yield
+    except FileError as error:
+        raise typer.BadParameter(str(error), param_hint="FILE") from error
+    except (ServiceError, KeyboardInterrupt):
+        output.note(
+            f"stopped: what operations/{request_id} has received is kept; run the same command to"
+            f" go on, or see it with: searchmesh operations watch operations/{request_id}"
+        )
+        raise
 
 
-def _report(output: Output, name: str, intake: Intake, failed: Failures, seconds: float) -> None:
+def _last(operation: ImportOperation, bar: ImportBar, *, wait: bool) -> ImportProgress:
+    """How far the import is in the end; without `wait` now."""
+    progress = None
+    for progress in operation.watch():
+        bar.show(progress)
+        if not wait:
+            break
+    assert progress
+    return progress
+
+
+def _report(
+    output: Output, operation: str, progress: ImportProgress, failed: Failures, seconds: float
+) -> None:
     answer = {
-        "collection": name,
-        "stored": intake.stored_count,
+        "collection": progress.collection,
+        "operation": operation,
+        "state": progress.state,
+        "received": progress.received_count,
+        "stored": progress.stored_count,
+        "searchable": progress.searchable_count,
         "failed": failed.count,
         "seconds": round(seconds, 3),
         "failures": failed.first,
     }
-    output.answer(
-        answer,
-        lambda: Text(
-            f"{name}: {intake.stored_count:,} stored, {failed.count:,} failed,"
-            f" {seconds:.1f} s, {intake.stored_count / max(seconds, 1e-9):,.0f} a second"
-        ),
-    )
+    output.answer(answer, lambda: Text(_summary(operation, progress, failed.count, seconds)))
     for failure in failed.first:
         output.note(f"  line {failure.line}: {failure.id}{': ' * bool(failure.id)}{failure.reason}")
     if failed.count > len(failed.first):
         output.note(f"  and {failed.count - len(failed.first):,} more; --failures FILE keeps all")
-    if not intake.stored_count and not failed.count:
+    if progress.error:
+        output.complain(progress.error)
+    if not progress.received_count and not failed.count:
         output.note("the file holds no document")
+
+
+def _summary(operation: str, progress: ImportProgress, failed: int, seconds: float) -> str:
+    if not progress.state.has_ended:
+        return f"{progress.collection}: {progress.received_count:,} received; {operation} goes on"
+    return (
+        f"{progress.collection}: {progress.stored_count:,} stored, {failed:,} failed,"
+        f" {seconds:.1f} s; {operation} {progress.state.lower()}"
+    )

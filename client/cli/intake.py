@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import re
-from collections import deque
-from typing import TYPE_CHECKING, BinaryIO
+from array import array
+from bisect import bisect_right
+from typing import TYPE_CHECKING
 
 from searchmesh.cli.failures import Failure, Failures
 
@@ -15,53 +15,47 @@ if TYPE_CHECKING:
     from searchmesh.cli.rows import Row
     from searchmesh.errors import ServiceError
     from searchmesh.resources import Document
-    from searchmesh.results import UpsertBatch
-
+    from searchmesh.results import ImportFailure
 
 _PATH_IN_CALL = re.compile(r"^documents?(\[\d+\])?\.")
 
 
 class Intake:
-    """Hands a file's documents out and takes their outcomes back in the same order."""
+    """Hands a file's documents out, and tells failures by their lines."""
 
-    def __init__(self, rows: Iterable[Row], stream: BinaryIO, failures: Failures) -> None:
-        """stream: what the rows are read from, for how far they are."""
+    def __init__(self, rows: Iterable[Row], failures: Failures) -> None:
         self._rows = rows
-        self._stream = stream
         self._failures = failures
-        # line and place in the stream of each document that is on its way
-        self._waiting: deque[tuple[int, int | None]] = deque()
-        self.stored_count = 0
-        self.done_bytes: int | None = None
-        """Bytes of the stream that are dealt with; None where it cannot tell."""
+        # only where a line is not the one after the line before: most files have few of these
+        self._jumps_at = array("q")
+        self._lines_ahead = array("q")
 
     def documents(self) -> Iterator[Document]:
         """The documents in order; rows that hold none are failures at once."""
+        position = 0
         for row in self._rows:
             if row.document is None:
                 self._failures.add(Failure(row.line, "", row.fault))
                 continue
-            self._waiting.append((row.line, _place(self._stream)))
+            self._note_line(position, row.line)
+            position += 1
             yield row.document
 
-    def settle(self, batch: UpsertBatch) -> int:
-        """Take in what became of the next documents; returns how many are dealt with so far."""
-        for result in batch.results:
-            line, self.done_bytes = self._waiting.popleft()
-            if result.error:
-                self._failures.add(Failure(line, result.id, _reason(result.error)))
-            else:
-                self.stored_count += 1
-        return self.stored_count + self._failures.count
+    def settle(self, failure: ImportFailure) -> None:
+        """Take in a document that could not be sent, or that the service set aside."""
+        line = self._line(failure.position)
+        self._failures.add(Failure(line, failure.id, _reason(failure.error)))
+
+    def _note_line(self, position: int, line: int) -> None:
+        ahead = line - position
+        if not self._lines_ahead or self._lines_ahead[-1] != ahead:
+            self._jumps_at.append(position)
+            self._lines_ahead.append(ahead)
+
+    def _line(self, position: int) -> int:
+        return position + self._lines_ahead[bisect_right(self._jumps_at, position) - 1]
 
 
 def _reason(error: ServiceError) -> str:
     """The error's words without the document's place in its call, which says nothing here."""
     return _PATH_IN_CALL.sub("", error.message)
-
-
-def _place(stream: BinaryIO) -> int | None:
-    try:
-        return stream.tell()
-    except (OSError, io.UnsupportedOperation):
-        return None

@@ -67,7 +67,7 @@ def read_json_lines(stream: BinaryIO, columns: Columns) -> Iterator[Row]:
         if len(raw) == _MOST_ROW_BYTES and not raw.endswith(b"\n"):
             raise FileError(f"line {line} is longer than {_MOST_ROW_BYTES:,} bytes")
         if raw.strip():
-            yield _row(line, _from_json, raw, columns)
+            yield row_of(line, _from_json, raw, columns)
 
 
 def read_csv(stream: BinaryIO, columns: Columns) -> Iterator[Row]:
@@ -99,7 +99,7 @@ def _csv_rows(reader: _CsvReader, columns: Columns) -> Iterator[Row]:
             yield Row(line, None, _csv_fault(line, reader.line_num, error))
             continue
         if cells:
-            yield _row(line, _from_cells, cells, header, columns)
+            yield row_of(line, _from_cells, cells, header, columns)
 
 
 def _csv_fault(line: int, last_line: int, error: csv.Error) -> str:
@@ -111,14 +111,14 @@ def _csv_fault(line: int, last_line: int, error: csv.Error) -> str:
 
 
 def _from_json(raw: bytes, columns: Columns) -> Document:
-    return _document(_parse_object(raw), columns)
+    return document_of(_parse_object(raw), columns)
 
 
 def _from_cells(cells: list[str], header: list[str], columns: Columns) -> Document:
-    return _document(_named(cells, header, columns), columns)
+    return document_of(_named(cells, header, columns), columns)
 
 
-def _row(
+def row_of(
     line: int,
     read: Callable[Parameters, Document],
     *args: Parameters.args,
@@ -221,7 +221,8 @@ def _typed(name: str, cell: str, columns: Columns) -> Any:
         raise _RowError(f"{name}: {cell[:40]!r} is not {kind}") from error
 
 
-def _document(fields: dict[str, Any], columns: Columns) -> Document:
+def document_of(fields: dict[str, Any], columns: Columns) -> Document:
+    """The document of a row's values by their column."""
     document_id = fields.pop(columns.id, None)
     content = fields.pop(columns.content, None)
     vector = fields.pop(columns.vector, None) if columns.vector else None

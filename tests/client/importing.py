@@ -75,7 +75,7 @@ class Importing:
         assert position <= len(received.documents)
         most = self.cuts.pop(0) if self.cuts else None
         for count, request in enumerate(requests, 1):
-            documents = request.documents
+            documents = list(request.documents)
             is_cut = most is not None and count > most
             if is_cut:
                 documents = documents[: self.torn]
