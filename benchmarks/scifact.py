@@ -72,9 +72,9 @@ def measure(client: Client, data: RetrievalSet) -> Report:
     """Import, search and judge, over a mesh that serves."""
     client.create_collection("scifact", model=MODEL)
     with Stopwatch() as importing:
-        summary = client.upsert("scifact", _documents(data), parallel=2, timeout=120)
-    if summary.failures:
-        raise SystemExit(f"{len(summary.failures)} documents failed: {summary.failures[0]}")
+        progress = client.import_documents("scifact", _documents(data)).wait()
+    if progress.failures:
+        raise SystemExit(f"{progress.failed_count} documents failed: {progress.failures[0]}")
     scores, milliseconds = [], []
     for query, text in track(data.queries.items(), "searching", console=console):
         with Stopwatch() as searching:
@@ -82,10 +82,10 @@ def measure(client: Client, data: RetrievalSet) -> Report:
         milliseconds.append(searching.seconds * 1000)
         scores.append(ndcg([hit.id for hit in hits], data.relevant[query], DEPTH))
     return Report(
-        documents=summary.stored_count,
+        documents=progress.stored_count,
         queries=len(scores),
         ndcg_at_10=statistics.mean(scores),
-        documents_per_second=summary.stored_count / importing.seconds,
+        documents_per_second=progress.stored_count / importing.seconds,
         query_milliseconds_median=statistics.median(milliseconds),
         query_milliseconds_p99=statistics.quantiles(milliseconds, n=100)[98],
         resident_mib={},

@@ -37,9 +37,9 @@ from searchmesh.errors import NotFound
 from searchmesh.local import LocalMesh, LocalMeshError, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
-    from searchmesh import Service
+    from searchmesh import ImportProgress, Service
 
 COLLECTION = "python_docs"
 MODEL = "all-minilm-l6-v2"
@@ -54,10 +54,6 @@ QUESTIONS = {
     "remove white space around a string": "",
 }
 _BEST = 3
-
-# small batches move the bar; three calls at once leave the encoder no pause between them
-_BATCH_SIZE = 64
-_PARALLEL = 3
 
 _TRY_NEXT = """\
 [bold]Try next[/bold]
@@ -175,7 +171,7 @@ def _bring_in(client: Client, corpus: list[Document]) -> None:
         console.print(f"{len(corpus):,} documents of Python {version} are in {COLLECTION} already")
         return
     started = time.monotonic()
-    _upsert(client, missing)
+    _import(client, missing)
     seconds = time.monotonic() - started
     console.print(
         f"{len(missing):,} of {len(corpus):,} documents of Python {version} brought into"
@@ -206,8 +202,7 @@ def _contents(document: Document) -> tuple[object, object]:
     return document.content, document.attributes
 
 
-def _upsert(client: Client, documents: Iterable[Document]) -> None:
-    documents = list(documents)
+def _import(client: Client, documents: Sequence[Document]) -> None:
     with Progress(
         TextColumn("indexing"),
         BarColumn(),
@@ -218,17 +213,19 @@ def _upsert(client: Client, documents: Iterable[Document]) -> None:
         console=console,
     ) as progress:
         task = progress.add_task("", total=len(documents))
-        summary = client.upsert(
-            COLLECTION,
-            documents,
-            batch_size=_BATCH_SIZE,
-            parallel=_PARALLEL,
-            progress=lambda done: progress.update(task, completed=done),
-        )
-    for failure in summary.failures:
+
+        def show(now: ImportProgress) -> None:
+            progress.update(task, completed=now.searchable_count)
+
+        operation = client.import_documents(COLLECTION, documents, progress=show)
+        for now in operation.watch():
+            show(now)
+        failures = [*operation.refused, *operation.failures()]
+        operation.wait()
+    for failure in failures:
         console.print(f"not stored: {escape(failure.id)}: {escape(failure.error.message)}")
-    if summary.failures:
-        raise LocalMeshError(f"{len(summary.failures)} documents could not be stored")
+    if failures:
+        raise LocalMeshError(f"{len(failures)} documents could not be stored")
 
 
 def _ask(client: Client) -> list[str]:
