@@ -56,6 +56,10 @@ class ContentRef:
         return self.offset + _HEADER.size + self.length
 
 
+class PackGone(DataLoss):
+    """A pack is not there: lost, or deleted since the journal was asked; see `content_reader`."""
+
+
 class ContentStore:
     """Keeps byte strings for good, many at a time."""
 
@@ -96,7 +100,7 @@ class ContentStore:
     async def get(self, refs: Sequence[ContentRef]) -> list[bytes]:
         """The payloads, in the order of `refs`.
 
-        Raises DataLoss for one that is missing or damaged.
+        Raises DataLoss for one that is damaged, PackGone for one whose pack is missing.
         """
         return await asyncio.to_thread(lambda: [self._read(ref) for ref in refs])
 
@@ -141,7 +145,7 @@ class ContentStore:
         try:
             record = self._open_packs.read(ref.pack, ref.offset, _HEADER.size + ref.length)
         except FileNotFoundError as error:
-            raise DataLoss(f"{where}: the pack is missing") from error
+            raise PackGone(f"{where}: the pack is missing") from error
         except OSError as error:
             raise _unavailable(error) from error
         if len(record) < _HEADER.size:

@@ -29,6 +29,14 @@ class Deadline:
         assert call.deadline is not None
         return cls(call.deadline)
 
+    @classmethod
+    def of_step(cls, seconds: float) -> Deadline:
+        """The deadline of one step of the stream that this task serves: that many seconds from now,
+        or the caller's where it has one that is sooner.
+        """
+        left = call_context.remaining_seconds()
+        return cls.after(seconds if left is None else min(seconds, left))
+
     def remaining(self) -> float:
         """Seconds left, more than 0. Raises DeadlineExceeded when none are."""
         left = self.at - time.monotonic()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from searchmesh.search.v1 import document_service_pb2 as pb
 from searchmesh.search.v1 import document_service_pb2_grpc as pb_grpc
-from searchmesh_common.errors import Unsupported
+from searchmesh_common.errors import Unavailable, Unsupported
 from searchmesh_search import write_tokens
 from searchmesh_search.convert import documents as convert
 from searchmesh_search.convert import imports as convert_imports
@@ -18,7 +18,7 @@ from searchmesh_search.later import later
 from searchmesh_search.off_loop import off_loop
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from typing import Any
 
     from google.longrunning import operations_pb2
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from searchmesh_search.collections import Collections
     from searchmesh_search.document_writer import DocumentWriter
     from searchmesh_search.documents import Documents
+    from searchmesh_search.exporter import Exporter
     from searchmesh_search.imports.operations import Operations
     from searchmesh_search.imports.receiver import Receiver
     from searchmesh_search.metrics import SearchMetrics
@@ -37,28 +38,37 @@ SERVICE: str = pb.DESCRIPTOR.services_by_name["DocumentService"].full_name
 
 DEFAULT_PAGE_SIZE = 100
 
+STEP_SECONDS = 30.0
+"""Time for each message of an export, without that for which its reader lets it wait."""
+
 
 class DocumentServicer(pb_grpc.DocumentServiceServicer):
-    """Brings documents in, and reads, counts and deletes them."""
+    """Brings documents in, and reads, counts, deletes and exports them."""
 
     def __init__(
         self,
         collections: Collections,
         documents: Documents,
         writer: DocumentWriter,
+        exporter: Exporter,
         receiver: Receiver,
         operations: Operations,
         metrics: SearchMetrics,
         *,
+        draining: asyncio.Event,
         validate: Callable[[Message], None],
     ) -> None:
-        """validate: raises InvalidRequest; for the messages of streams."""
+        """draining: set when the server wants streams to end. validate: raises InvalidRequest; for
+        the messages of streams.
+        """
         self._collections = collections
         self._documents = documents
         self._writer = writer
+        self._exporter = exporter
         self._receiver = receiver
         self._operations = operations
         self._metrics = metrics
+        self._draining = draining
         self._validate = validate
 
     async def UpsertDocuments(
@@ -144,9 +154,26 @@ class DocumentServicer(pb_grpc.DocumentServiceServicer):
 
     async def ExportDocuments(
         self, request: pb.ExportDocumentsRequest, context: ServicerContext[Any, Any]
-    ) -> AsyncIterator[pb.ExportDocumentsResponse]:
-        _refuse("ExportDocuments")
-        yield pb.ExportDocumentsResponse()
+    ) -> AsyncGenerator[pb.ExportDocumentsResponse]:
+        # what was answered is in the journal, and vectors are read as of now; so any token will do
+        write_tokens.decode(request.read_after)
+        collection = await self._collections.get(request.collection, _step())
+        parts = self._exporter.export(
+            collection, request.after_id, _step, with_vectors=request.include_vectors
+        )
+        async with aclosing(parts):
+            async for part in parts:
+                yield await asyncio.to_thread(convert.export_response, part)
+                self._metrics.exported(len(part))
+                if self._draining.is_set():
+                    raise Unavailable(
+                        "this server is draining; go on elsewhere, with after_id set to the last "
+                        "id that came"
+                    )
+
+
+def _step() -> Deadline:
+    return Deadline.of_step(STEP_SECONDS)
 
 
 def _refuse_filter(request: pb.DeleteDocumentsRequest | pb.CountDocumentsRequest) -> None:

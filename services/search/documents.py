@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from searchmesh_common import page_tokens
 from searchmesh_common.errors import DataLoss, NotFound
+from searchmesh_search.content_reader import read_contents
 from searchmesh_search.engine_losses import losses_told
 from searchmesh_search.journal import Journal, collection_rows, document_rows
 from searchmesh_search.journal.clock import now_us, to_datetime
 from searchmesh_search.segments import Segments, mean_vector, spans_from_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence, Set
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from searchmesh_search.deadline import Deadline
     from searchmesh_search.engine import Engine
     from searchmesh_search.journal.document_rows import DocumentRow
+
+Found = TypeVar("Found")
 
 MAX_PAGE_BYTES = 8 << 20
 """A page ends early once its documents have grown to this."""
@@ -80,8 +84,11 @@ class Documents:
         self, collection: Collection, document_id: str, deadline: Deadline
     ) -> StoredDocument:
         """Raises NotFound, DataLoss when its content is damaged."""
-        row = await self._find(collection, document_id, deadline)
-        return (await self._read([row]))[0]
+        find = partial(self._find, collection, document_id, deadline)
+        row, (content,) = await read_contents(
+            self._contents, await find(), lambda row: [row.content], find
+        )
+        return stored_document(row, content)
 
     async def get_with_vector(
         self, collection: Collection, document_id: str, deadline: Deadline
@@ -89,8 +96,11 @@ class Documents:
         """The same with the vectors that the engine holds. Raises DataLoss when the engine lacks
         what the journal says it has, too.
         """
-        row, segments = await self._find_segments(collection, document_id, deadline)
-        return replace((await self._read([row]))[0], segments=segments)
+        find = partial(self._find_segments, collection, document_id, deadline)
+        (row, segments), (content,) = await read_contents(
+            self._contents, await find(), lambda found: [found[0].content], find
+        )
+        return stored_document(row, content, segments)
 
     async def vector(
         self, collection: Collection, document_id: str, deadline: Deadline
@@ -114,13 +124,15 @@ class Documents:
         """
         scope = ("documents", str(collection.id))
         after = page_tokens.decode(scope, page_token)
-        rows = await self._journal.read(
-            lambda c: _rows_after(c, collection, after, page_size + 1), deadline
+        find = partial(self._find_page, collection, after, page_size, deadline)
+        (rows, more), contents = await read_contents(
+            self._contents, await find(), lambda found: [row.content for row in found[0]], find
         )
-        shown = _fitting(rows[:page_size])
-        more = len(rows) > len(shown)
-        token = page_tokens.encode(scope, shown[-1].document_id) if more else ""
-        return DocumentPage(await self._read(shown), token)
+        token = page_tokens.encode(scope, rows[-1].document_id) if more else ""
+        documents = [
+            stored_document(row, content) for row, content in zip(rows, contents, strict=True)
+        ]
+        return DocumentPage(documents, token)
 
     async def count(self, collection: Collection, deadline: Deadline) -> int:
         """Documents there are. Raises NotFound when the collection was deleted meanwhile."""
@@ -144,20 +156,78 @@ class Documents:
             lambda c: _confirmed(c, collection, set(found), asked), deadline
         )
 
-    async def stored(self, refs: Sequence[ContentRef]) -> list[bytes]:
-        """What was stored, by the references in the rows that `confirm` gave. Raises DataLoss."""
-        return await self._contents.get(refs)
+    async def stored(
+        self,
+        found: Found,
+        refs_of: Callable[[Found], Sequence[ContentRef]],
+        find_again: Callable[[], Awaitable[Found]],
+    ) -> tuple[Found, list[bytes]]:
+        """What was stored, by the references that `confirm` gave; see `read_contents`."""
+        return await read_contents(self._contents, found, refs_of, find_again)
+
+    async def rows(
+        self, collection: Collection, document_ids: Iterable[str], deadline: Deadline
+    ) -> Mapping[str, DocumentRow]:
+        """What the journal has of those documents that there are.
+
+        Raises NotFound when the collection was deleted meanwhile.
+        """
+        return await self._journal.read(lambda c: _rows(c, collection, document_ids), deadline)
+
+    async def rows_after(
+        self, collection: Collection, after: str, limit: int, deadline: Deadline
+    ) -> Sequence[DocumentRow]:
+        """What the journal has of the documents that follow the id `after`, in order of id. Raises
+        as `rows` does.
+        """
+        return await self._journal.read(
+            lambda c: _rows_after(c, collection, after, limit), deadline
+        )
+
+    async def with_segments(
+        self, collection: Collection, rows: Sequence[DocumentRow], deadline: Deadline
+    ) -> list[tuple[DocumentRow, Segments]]:
+        """Each document with the vectors that the engine holds of the same generation.
+
+        A document that was replaced since it was found comes with its new row, one that was deleted
+        is left out. Raises as `rows` does, and DataLoss when the engine lacks what the journal says
+        it has.
+        """
+        found: dict[str, tuple[DocumentRow, Segments]] = {}
+        wanted = rows
+        while wanted:
+            keys = [key for row in wanted for key in row.row_keys()]
+            async with losses_told(self._journal, collection, deadline):
+                vectors = await self._engine.vectors(
+                    collection.physical, keys, deadline.remaining()
+                )
+            for row in wanted:
+                segments = segments_of(row, vectors)
+                if segments is not None:
+                    found[row.document_id] = (row, segments)
+            lacking = [row for row in wanted if row.document_id not in found]
+            wanted = await self._replacing(collection, lacking, deadline) if lacking else []
+        return [found[row.document_id] for row in rows if row.document_id in found]
+
+    async def _replacing(
+        self, collection: Collection, lacking: Sequence[DocumentRow], deadline: Deadline
+    ) -> Sequence[DocumentRow]:
+        """The documents as they are now; of none the engine had the vectors a moment ago."""
+        now = await self.rows(collection, [row.document_id for row in lacking], deadline)
+        for row in lacking:
+            if row.document_id in now and now[row.document_id].generation == row.generation:
+                raise DataLoss(
+                    f"the engine has lost vectors of document {row.document_id!r} in collection "
+                    f"{collection.name!r}; upsert the document again, or restore the engine's data"
+                )
+        return list(now.values())
 
     async def _find(
         self, collection: Collection, document_id: str, deadline: Deadline
     ) -> DocumentRow:
-        rows = await self._journal.read(lambda c: _rows(c, collection, [document_id]), deadline)
+        rows = await self.rows(collection, [document_id], deadline)
         if document_id not in rows:
-            raise NotFound(
-                "document",
-                document_id,
-                f"no document {document_id!r} in collection {collection.name!r}",
-            )
+            raise _missing(collection, document_id)
         return rows[document_id]
 
     async def _find_segments(
@@ -165,28 +235,31 @@ class Documents:
     ) -> tuple[DocumentRow, Segments]:
         """A document and the vectors of the same generation, also while it is being replaced."""
         row = await self._find(collection, document_id, deadline)
-        while True:
-            async with losses_told(self._journal, collection, deadline):
-                vectors = await self._engine.vectors(
-                    collection.physical, row.row_keys(), deadline.remaining()
-                )
-            segments = segments_of(row, vectors)
-            if segments is not None:
-                return row, segments
-            newer = await self._find(collection, document_id, deadline)
-            if newer.generation == row.generation:
-                raise DataLoss(
-                    f"the engine has lost vectors of document {document_id!r} in collection "
-                    f"{collection.name!r}; upsert the document again, or restore the engine's data"
-                )
-            row = newer
+        found = await self.with_segments(collection, [row], deadline)
+        if not found:
+            raise _missing(collection, document_id)
+        return found[0]
 
-    async def _read(self, rows: Sequence[DocumentRow]) -> list[StoredDocument]:
-        contents = await self._contents.get([row.content for row in rows])
-        return [
-            StoredDocument(row.document_id, content, row.update_time)
-            for row, content in zip(rows, contents, strict=True)
-        ]
+    async def _find_page(
+        self, collection: Collection, after: str, page_size: int, deadline: Deadline
+    ) -> tuple[Sequence[DocumentRow], bool]:
+        """Rows of a page, and whether there are more."""
+        rows = await self.rows_after(collection, after, page_size + 1, deadline)
+        shown = _fitting(rows[:page_size])
+        return shown, len(rows) > len(shown)
+
+
+def stored_document(
+    row: DocumentRow, content: bytes, segments: Segments | None = None
+) -> StoredDocument:
+    """A document from what the journal, the content store and the engine have of it."""
+    return StoredDocument(row.document_id, content, row.update_time, segments)
+
+
+def _missing(collection: Collection, document_id: str) -> NotFound:
+    return NotFound(
+        "document", document_id, f"no document {document_id!r} in collection {collection.name!r}"
+    )
 
 
 def segments_of(row: DocumentRow, vectors: Mapping[str, np.ndarray]) -> Segments | None:

@@ -46,6 +46,9 @@ class SearchMetrics:
         self._deleted = Counter(
             "search_documents_deleted_total", "Documents that were deleted.", registry=registry
         )
+        self._exported = Counter(
+            "search_documents_exported_total", "Documents that were exported.", registry=registry
+        )
         self._commit_seconds = Histogram(
             "search_journal_commit_seconds",
             "Time from the beginning of a transaction of the journal, the wait for other replicas "
@@ -109,6 +112,9 @@ class SearchMetrics:
         """Count deleted documents."""
         self._deleted.inc(count)
 
+    def exported(self, count: int) -> None:
+        """Count documents of an export."""
+        self._exported.inc(count)
 
 class ImportMetrics:
     """What this replica does for imports."""

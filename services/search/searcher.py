@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from searchmesh_common.errors import FailedPrecondition
@@ -14,7 +15,7 @@ from searchmesh_search.off_loop import off_loop
 from searchmesh_search.segments import span_at
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     import numpy as np
 
@@ -135,9 +136,10 @@ class Searcher:
         collection = await self._collections.get(query.collection, deadline)
         explanation = self._explanation(collection)
         vector = await self._vector(collection, query, explanation, deadline)
-        found = await self._nearest(collection, query, vector, explanation, deadline)
+        find = partial(self._nearest, collection, query, vector, explanation, deadline)
+        found = await find()
         started = time.perf_counter()
-        hits = await self._hits(query, found)
+        hits = await self._hits(query, found, find)
         explanation.fuse_ms += _since(started)
         return SearchResult(hits, collection.space.metric, explanation)
 
@@ -222,11 +224,16 @@ class Searcher:
         return near
 
     async def _hits(
-        self, query: SearchQuery, found: Sequence[tuple[EngineHit, DocumentRow]]
+        self,
+        query: SearchQuery,
+        found: Sequence[tuple[EngineHit, DocumentRow]],
+        find_again: Callable[[], Awaitable[Sequence[tuple[EngineHit, DocumentRow]]]],
     ) -> list[Hit]:
         if not query.with_documents:
             return [Hit(near.document_id, near.score, None, None) for near, _ in found]
-        stored = await self._documents.stored([row.content for _, row in found])
+        found, stored = await self._documents.stored(
+            found, lambda hits: [row.content for _, row in hits], find_again
+        )
         return [
             Hit(near.document_id, near.score, document, _span(near, row))
             for (near, row), document in zip(found, stored, strict=True)

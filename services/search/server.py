@@ -37,6 +37,7 @@ from searchmesh_search.documents import Documents
 from searchmesh_search.embedded_rows import EmbeddedRows
 from searchmesh_search.encoder_client import ENCODER_SERVICE, EncoderClient
 from searchmesh_search.engine_losses import report_losses
+from searchmesh_search.exporter import Exporter
 from searchmesh_search.imports.batches import Batches
 from searchmesh_search.imports.changes import Changes
 from searchmesh_search.imports.housekeeping import Housekeeping
@@ -107,6 +108,7 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
             journal, contents, engine, encoder.encode_documents, sweeper, in_hand
         )
         searcher = Searcher(journal, collections, documents, engine, encoder.encode_query)
+        exporter = Exporter(documents, contents)
 
         server = Server(settings, registry)
         import_metrics = ImportMetrics(registry)
@@ -141,9 +143,11 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
                 collections,
                 documents,
                 writer,
+                exporter,
                 receiver,
                 operations,
                 metrics,
+                draining=server.draining,
                 validate=server.validator.validate,
             ),
             SearchServicer(searcher, metrics),

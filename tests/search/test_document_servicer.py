@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import math
 import uuid
 from datetime import UTC, datetime
@@ -242,6 +243,7 @@ async def test_what_is_missing_is_not_found(mesh: Mesh) -> None:
         mesh.documents.ListDocuments(pb.ListDocumentsRequest(collection="missing")),
         mesh.documents.DeleteDocuments(pb.DeleteDocumentsRequest(collection="missing", ids=["a"])),
         mesh.documents.CountDocuments(pb.CountDocumentsRequest(collection="missing")),
+        first_of(mesh.documents.ExportDocuments(pb.ExportDocumentsRequest(collection="missing"))),
     ):
         error = await refused(call)
         assert isinstance(error, NotFound)
@@ -275,6 +277,10 @@ async def test_foreign_tokens(mesh: Mesh, things: str, texts: str) -> None:
     assert await faults(mesh.documents.ListDocuments(listed)) == ["read_after"]
     got = pb.GetDocumentRequest(collection=things, id="a", read_after="nonsense")
     assert await faults(mesh.documents.GetDocument(got)) == ["read_after"]
+    export = pb.ExportDocumentsRequest(collection=things, read_after="nonsense", after_id="a")
+    assert await faults(first_of(mesh.documents.ExportDocuments(export))) == ["read_after"]
+    export = pb.ExportDocumentsRequest(collection=things, after_id="a\nb")
+    assert await faults(first_of(mesh.documents.ExportDocuments(export))) == ["after_id"]
 
 
 async def test_what_comes_later_says_so(mesh: Mesh, things: str) -> None:
@@ -287,14 +293,53 @@ async def test_what_comes_later_says_so(mesh: Mesh, things: str) -> None:
         "filter_tree": documents.CountDocuments(
             pb.CountDocumentsRequest(collection=things, filter_tree=tree)
         ),
-        "ExportDocuments": first_of(
-            documents.ExportDocuments(pb.ExportDocumentsRequest(collection=things))
-        ),
     }
     for word, call in later.items():
         error = await refused(call)
         assert isinstance(error, Unsupported), word
         assert error.message.startswith(word)
+
+
+async def test_an_export_is_what_was_given_with_vectors_on_request(mesh: Mesh, texts: str) -> None:
+    given = [
+        Document(id="a", content=Content(text="a text"), attributes=attributes(n=1.5)),
+        Document(id="b", content=Content(text="more"), vector=floats(*range(16))),
+    ]
+    token = (await mesh.upsert(texts, *given)).write_token
+    request = pb.ExportDocumentsRequest(collection=texts, read_after=token)
+    (part,) = [one async for one in mesh.documents.ExportDocuments(request)]
+    vectors = [
+        (await get(mesh, texts, one.id, include_vector=True)).vector for one in part.documents
+    ]
+    given[1].ClearField("vector")
+    for one in part.documents:
+        assert one.HasField("update_time")
+        one.ClearField("update_time")
+    assert list(part.documents) == given
+    request.include_vectors = True
+    request.after_id = "a"
+    (part,) = [one async for one in mesh.documents.ExportDocuments(request)]
+    assert [(one.id, one.vector) for one in part.documents] == [("b", vectors[1])]
+
+
+async def test_an_export_waits_for_its_reader(mesh: Mesh, texts: str) -> None:
+    long = Content(text="x" * (1 << 20))
+    for n in range(80):
+        await mesh.upsert(texts, Document(id=f"{n:02d}", content=long, vector=floats(*range(16))))
+    before = exported_count(mesh)
+    stream = aiter(mesh.documents.ExportDocuments(pb.ExportDocumentsRequest(collection=texts)))
+    assert len((await anext(stream)).documents) == 1
+    sent = -1.0
+    while sent != exported_count(mesh):
+        sent = exported_count(mesh)
+        await asyncio.sleep(0.5)
+    assert sent - before < 40
+    assert len([one async for one in stream]) == 79
+    assert exported_count(mesh) - before == 80
+
+
+def exported_count(mesh: Mesh) -> float:
+    return mesh.server._registry.get_sample_value("search_documents_exported_total") or 0.0
 
 
 async def first_of(stream: AsyncIterator[object]) -> object:

@@ -361,7 +361,7 @@ async def test_only_current_generations_are_confirmed(stack: Stack) -> None:
     new = ("a", (await generations(stack, things))["a"])
     confirmed = await stack.documents.confirm(things, [*found, new], asked, soon())
     assert not confirmed.overtaken
-    assert await stack.documents.stored([confirmed.rows[new].content]) == [b"new"]
+    assert await stack.contents.get([confirmed.rows[new].content]) == [b"new"]
 
 
 async def test_many_documents_at_once(stack: Stack) -> None:

@@ -24,7 +24,7 @@ from searchmesh_common.ports import StartError
 from .mesh import NOBODY, address_of, floats, refused, running_encoder, running_search
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from .mesh import Mesh
@@ -179,6 +179,37 @@ async def test_an_engine_that_stands_still_is_told_within_the_deadline_and_heals
 def engines() -> list[psutil.Process]:
     """Processes of embedded engines that this one has started."""
     return [one for one in psutil.Process().children() if "milvus" in one.name()]
+
+
+async def test_an_export_that_a_drain_cuts_goes_on_at_another_server(tmp_path: Path) -> None:
+    exported: list[str] = []
+    async with running_search(tmp_path, NOBODY, stream_grace_seconds=30) as mesh:
+        await mesh.create("things")
+        for n in range(40):
+            long = Content(text="x" * (1 << 20))
+            await mesh.upsert(
+                "things", Document(id=f"{n:02d}", vector=floats(n, 0, 0, 0), content=long)
+            )
+        stream = aiter(mesh.documents.ExportDocuments(export_after("")))
+        exported += [one.id for one in (await anext(stream)).documents]
+        draining = asyncio.create_task(mesh.server.__aexit__(None, None, None))
+        error = await refused(remaining(stream, exported))
+        assert isinstance(error, Unavailable)
+        assert "after_id" in error.message
+        await draining
+    assert 0 < len(exported) < 40
+    async with running_search(tmp_path, NOBODY) as mesh:
+        await remaining(mesh.documents.ExportDocuments(export_after(exported[-1])), exported)
+    assert exported == [f"{n:02d}" for n in range(40)]
+
+
+def export_after(after_id: str) -> document_service_pb2.ExportDocumentsRequest:
+    return document_service_pb2.ExportDocumentsRequest(collection="things", after_id=after_id)
+
+
+async def remaining(stream: AsyncIterator[Any], exported: list[str]) -> None:
+    async for part in stream:
+        exported += [one.id for one in part.documents]
 
 
 async def test_metrics_are_served(tmp_path: Path) -> None:

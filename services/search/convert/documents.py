@@ -21,6 +21,8 @@ from searchmesh_search.segment_checks import GivenSegment
 from searchmesh_search.segments import TextSpan
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from google.protobuf import struct_pb2
 
     from searchmesh_search.documents import DocumentPage, StoredDocument
@@ -93,6 +95,10 @@ def page(page: DocumentPage) -> pb.ListDocumentsResponse:
     return pb.ListDocumentsResponse(
         documents=[document(one) for one in page.documents], next_page_token=page.next_page_token
     )
+
+
+def export_response(documents: Sequence[StoredDocument]) -> pb.ExportDocumentsResponse:
+    return pb.ExportDocumentsResponse(documents=[document(one) for one in documents])
 
 
 def delete_response(deleted_count: int) -> pb.DeleteDocumentsResponse:
