@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from searchmesh_common.errors import DeadlineExceeded, Internal, ServiceError
+from searchmesh_encoder.content import Content
 from searchmesh_encoder.embedding import Embedding, SegmentVector
 from searchmesh_encoder.work import Done, Item, Lane
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from searchmesh_encoder.content import Content
     from searchmesh_encoder.prepared import Prepared, PrepareOptions
     from searchmesh_encoder.text_model import TextModel
     from searchmesh_encoder.work import Runner
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 
 _MISSING = Embedding(Internal("not computed yet"))
+
+_FORGOTTEN = Content(None, "")
 
 
 class Gathering:
@@ -289,6 +291,8 @@ class Computation:
         self.ended = True
         items, waiters, prepared = self._items, self._waiters, self._prepared
         self._items, self._waiters, self._vectors, self._prepared = [], [], [], None
+        # an item that was taken back knows it still, until the queue's order forgets the item
+        self.content = _FORGOTTEN
         if items and (self._pending or embedding is None):
             self._stages.stop(items, read=prepared is not None)
         self._stages.ended(self, embedding)

@@ -155,6 +155,9 @@ class _Reader:
     def name(self) -> str:
         return self.model.name
 
+    def padded_length(self, longest: int) -> int:
+        return longest  # contents are read one by one
+
     def run(
         self, payloads: Sequence[tuple[Content, PrepareOptions]]
     ) -> list[Prepared[np.ndarray] | ServiceError]:

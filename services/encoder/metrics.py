@@ -83,8 +83,9 @@ class EncoderMetrics(Collector):
         return known
 
     def computed(self, batch: Batch) -> None:
-        """Count a batch that a model computed; called on the worker's thread."""
-        self.of(batch.runner, batch.lane).computed(batch)
+        """Count a run of a model; called on the worker's thread."""
+        if not batch.failed:
+            self.of(batch.runner, batch.lane).computed(batch)
         self._busy("compute", batch)
 
     def preprocessed(self, batch: Batch) -> None:
@@ -144,7 +145,7 @@ class EncoderMetrics(Collector):
     def _busy_family(self) -> Metric:
         family = CounterMetricFamily(
             "encoder_worker_busy_seconds",
-            "Time that the threads of a stage and lane spent on batches.",
+            "Time that the threads of a stage and lane spent on batches, on those that failed too.",
             labels=("stage", "lane"),
         )
         with self._lock:

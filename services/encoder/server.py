@@ -74,7 +74,7 @@ async def build_encoder(
     # where a quota stops all threads once it is used up, low priority keeps nothing free for
     # queries: only as many batches as the quota lasts for may run then
     is_capped = cpus.quota is not None and cpus.quota < cpus.allowed
-    most_running = workers if is_capped else math.inf
+    most_running = min(workers, cpus.usable) if is_capped else math.inf
     costs, reading_costs = CostModel(), CostModel()
     readers = Scheduler(
         "preprocess",

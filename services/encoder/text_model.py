@@ -61,6 +61,10 @@ class TextModel:
             raise InvalidRequest.of("content", f"{given} given, {self.name} reads text")
         return self._preprocessor.prepare(content.data, options)
 
+    def padded_length(self, longest: int) -> int:
+        """The length that `run` pads texts to. longest: of them, in tokens."""
+        return self._preprocessor.padded_length(longest)
+
     def run(self, texts: Sequence[np.ndarray]) -> Sequence[np.ndarray | ServiceError]:
         """The vector of each text, (dimension,) float32, or why it has none; blocks.
 

@@ -34,6 +34,9 @@ class Runner(Protocol[_Payload_contra, _Result_co]):
     @property
     def name(self) -> str: ...
 
+    def padded_length(self, longest: int) -> int:
+        """The length that `run` pads a batch to. longest: of its items."""
+
     def run(self, payloads: Sequence[_Payload_contra]) -> Sequence[_Result_co | ServiceError]:
         """One result for each payload, in order, or the error of the one that failed; blocks."""
 
@@ -55,7 +58,7 @@ class Item(Generic[Payload, Result]):
 
     runner: Runner[Payload, Result]
     payload: Payload | None
-    """What the runner takes; None once the item was taken back."""
+    """What the runner takes; None once the item was taken back or its end told."""
     length: int
     """Length on the axis that a batch pads; also what the item costs alone. At least 1."""
     lane: Lane
@@ -65,7 +68,7 @@ class Item(Generic[Payload, Result]):
     """Whose share of the lane it counts against."""
     deadline: float = math.inf
     """On the clock of time.monotonic; it is not computed once this cannot be met. May be put off
-    while the item waits."""
+    until the item's end is told."""
 
     # the scheduler's own notes
     place: Place = field(default=Place.OUTSIDE, init=False)
@@ -85,7 +88,7 @@ class Done(Generic[Result]):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a worker has computed, for the metrics and the cost model."""
+    """A run of a worker, for the metrics and the cost model."""
 
     runner: str
     lane: Lane
@@ -96,3 +99,5 @@ class Batch:
     queue_seconds: Sequence[float]
     """Of each item."""
     compute_seconds: float
+    failed: bool = False
+    """Whether it has taken its time for nothing."""

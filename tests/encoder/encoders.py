@@ -135,6 +135,9 @@ class StubModel:
             ]
         return Prepared(parts, len(text), len(text), truncated=False)
 
+    def padded_length(self, longest: int) -> int:
+        return longest
+
     def run(self, payloads: Sequence[np.ndarray]) -> list[np.ndarray | ServiceError]:
         texts = [payload.tobytes().decode() for payload in payloads]
         self.computed += texts

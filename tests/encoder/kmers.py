@@ -46,6 +46,9 @@ class KmerModel:
         part = Part(np.array(words, np.int32), len(words))
         return Prepared([part], len(sequence), len(sequence), truncated=False)
 
+    def padded_length(self, longest: int) -> int:
+        return longest
+
     def run(self, payloads: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         words = np.full((len(payloads), max(map(len, payloads))), _NO_WORD, np.int32)
         for row, payload in zip(words, payloads, strict=True):

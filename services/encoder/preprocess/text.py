@@ -70,14 +70,18 @@ class TextPreprocessor:
             return self._cutters[options.role].cut(text)
         return self._whole(text, options)
 
+    @staticmethod
+    def padded_length(longest: int) -> int:
+        """The length that `collate` gives to all texts of a batch. longest: of them, in tokens."""
+        return -(-longest // _SEQUENCE_MULTIPLE) * _SEQUENCE_MULTIPLE
+
     def collate(self, texts: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:
         """The tensors of a batch. texts: the token ids of each.
 
         Returns `input_ids` and `attention_mask`, (texts, sequence) int64: sequence is the longest
         text's length rounded up, padding is 0.
         """
-        longest = max(map(len, texts))
-        sequence = -(-longest // _SEQUENCE_MULTIPLE) * _SEQUENCE_MULTIPLE
+        sequence = self.padded_length(max(map(len, texts)))
         ids = np.zeros((len(texts), sequence), np.int64)
         mask = np.zeros((len(texts), sequence), np.int64)
         for row, text in enumerate(texts):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     AnyItem = Item[Any, Any]
     Outcome = Done[Any] | ServiceError
-    Computed = tuple[Sequence[AnyItem], Sequence[Outcome], Batch | None]
+    Computed = tuple[Sequence[AnyItem], Sequence[Outcome], Batch]
 
 _log = logging.getLogger("searchmesh.scheduler")
 
@@ -25,13 +25,12 @@ _log = logging.getLogger("searchmesh.scheduler")
 def compute(items: Sequence[AnyItem]) -> Iterator[Computed]:
     """Run a batch; blocks.
 
-    Yields every item once, in groups that were run together, each with its outcomes and what is
-    known of the run, which is nothing where it failed. Items that were taken back before a further
-    attempt are left out.
+    Yields every run with the items that it decided and their outcomes: each item once, none for a
+    run that failed and is halved. Items that were taken back before a further attempt are left out.
     """
     runner = items[0].runner
+    started = time.monotonic()
     try:
-        started = time.monotonic()
         values = runner.run([item.payload for item in items])
         seconds = time.monotonic() - started
         outcomes: list[Outcome] = [
@@ -45,30 +44,39 @@ def compute(items: Sequence[AnyItem]) -> Iterator[Computed]:
         yield items, outcomes, _batch(items, started, seconds)
         return
     # not inside the handler, where each further failure would carry this one along
-    yield from _halved(items, failure)
-
-
-def _halved(items: Sequence[AnyItem], error: BaseException) -> Iterator[Computed]:
+    run = _batch(items, started, time.monotonic() - started, failed=True)
     if len(items) > 1:
-        middle = len(items) // 2
-        for half in (items[:middle], items[middle:]):
-            wanted = [item for item in half if item.place is not Place.GONE]
-            if wanted:
-                yield from compute(wanted)
-        return
-    _log.error("an item failed", exc_info=error, extra=fields(model=items[0].runner.name))
-    known = error if isinstance(error, ServiceError) else None
-    yield items, [known or Internal("the model could not compute this")], None
+        yield [], [], run
+        yield from _halved(items)
+    else:
+        yield items, [_error(items[0], failure)], run
 
 
-def _batch(items: Sequence[AnyItem], started: float, seconds: float) -> Batch:
+def _halved(items: Sequence[AnyItem]) -> Iterator[Computed]:
+    middle = len(items) // 2
+    for half in (items[:middle], items[middle:]):
+        wanted = [item for item in half if item.place is not Place.GONE]
+        if wanted:
+            yield from compute(wanted)
+
+
+def _error(item: AnyItem, failure: BaseException) -> ServiceError:
+    _log.error("an item failed", exc_info=failure, extra=fields(model=item.runner.name))
+    known = failure if isinstance(failure, ServiceError) else None
+    return known or Internal("the model could not compute this")
+
+
+def _batch(
+    items: Sequence[AnyItem], started: float, seconds: float, *, failed: bool = False
+) -> Batch:
     lengths = [item.length for item in items]
     return Batch(
         runner=items[0].runner.name,
         lane=items[0].lane,
         items=len(items),
         tokens=sum(lengths),
-        padded_tokens=max(lengths) * len(lengths),
+        padded_tokens=items[0].runner.padded_length(max(lengths)) * len(lengths),
         queue_seconds=[started - item.since for item in items],
         compute_seconds=seconds,
+        failed=failed,
     )

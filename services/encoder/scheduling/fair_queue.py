@@ -55,6 +55,8 @@ class _Caller:
     classes: dict[int, _LengthClass] = field(default_factory=dict)
     turn: float = 0.0
     """What the class had that was served last."""
+    served_by_age: bool = False
+    """Whether its last turn went to what had waited longest."""
 
 
 class FairQueue:
@@ -63,14 +65,16 @@ class FairQueue:
     def __init__(self, batch_tokens: int, age_bound_seconds: float) -> None:
         """batch_tokens: most tokens of a batch, padding counted; a longer item is a batch alone.
 
-        age_bound_seconds: an item that has waited so long is its caller's next, whatever its
-        length.
+        age_bound_seconds: an item that has waited so long has every other turn of its caller's,
+        whatever its length.
         """
         self._batch_tokens = batch_tokens
         self._age_bound_seconds = age_bound_seconds
         self._callers: dict[str, _Caller] = {}
         self._buckets: dict[AnyRunner, dict[int, deque[AnyItem]]] = {}
         self._turn = 0.0
+        self.waiting_since = 0.0
+        """Since when something has waited without a break, the last time that anything did."""
         self._items = 0
         self._tokens = 0
         self._gone = 0
@@ -117,6 +121,8 @@ class FairQueue:
     def push(self, item: AnyItem, now: float) -> None:
         """Let an item wait."""
         item.place, item.since = Place.WAITING, now
+        if not self._items:
+            self.waiting_since = now
         caller = self._caller(item)
         length_class = _waiting_class(caller, item.length)
         length_class.items.append(item)
@@ -155,7 +161,10 @@ class FairQueue:
         self._turn = caller.served
         waiting = [one for one in caller.classes.values() if self._first(one.items)]
         oldest = min(waiting, key=lambda one: one.items[0].since)
-        if now - oldest.items[0].since >= self._age_bound_seconds:
+        is_old = now - oldest.items[0].since >= self._age_bound_seconds
+        # every other turn at most, else a long backlog would leave the short ones none
+        caller.served_by_age = is_old and not caller.served_by_age
+        if caller.served_by_age:
             return oldest.items[0]
         length_class = min(waiting, key=lambda one: one.served)
         caller.turn = length_class.served
@@ -164,12 +173,13 @@ class FairQueue:
     def _fill(self, first: AnyItem) -> list[AnyItem]:
         """The first and, of those near it in length, the nearest that fit the budget."""
         batch = [first]
-        longest = first.length
+        padded_length = first.runner.padded_length
+        longest = padded_length(first.length)
         self._serve(first)
         for bucket in self._near(first):
             while self._first(bucket):
                 item = bucket[0]
-                longer = max(longest, item.length)
+                longer = longest if item.length <= longest else padded_length(item.length)
                 if longer * (len(batch) + 1) > self._batch_tokens:
                     break
                 self._serve(item)

@@ -34,14 +34,27 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("searchmesh.scheduler")
 
+_BULK_WAITS_SECONDS = 0.25
+"""Where queries would take every place for a batch, bulk begins one as often as this: some percent
+of a CPU, so that it goes on and its cost stays known.
+"""
+
 
 @dataclass(slots=True)
 class _Pool:
     lane: Lane
     queue: FairQueue
     idle: list[threading.Lock] = field(default_factory=list)
-    """Of each worker that waits for work; to be released to wake it."""
+    """Of each worker that waits for work, the last to begin with at the end; to be released to wake
+    it."""
     threads: list[threading.Thread] = field(default_factory=list)
+    took_at: float = -math.inf
+    """When a worker took a batch last."""
+
+    @property
+    def wants_a_place(self) -> bool:
+        """Whether something waits that a worker of its own could begin with."""
+        return bool(self.queue and self.idle)
 
 
 class Scheduler:
@@ -71,6 +84,9 @@ class Scheduler:
         self._costs = costs
         self._on_batch = on_batch
         self._most_running = most_running
+        # where places are few, idle workers take turns, so that each one's waiting is counted in
+        # what it costs; else the one whose caches are warm is next
+        self._next_idle = -1 if most_running == math.inf else 0
         self._lock = threading.Lock()
         self._pools = {
             lane: _Pool(lane, FairQueue(batch_tokens, age_bound_seconds)) for lane in Lane
@@ -159,8 +175,8 @@ class Scheduler:
             return self._pools[lane].queue.tokens_ahead(caller, tokens, longest)
 
     def is_busy(self, lane: Lane) -> bool:
-        """Whether all workers of a lane have something to do."""
-        return not self._pools[lane].idle
+        """Whether what a lane is given now has to wait for a worker, or for a place to run."""
+        return not self._pools[lane].idle or self._running >= self._most_running
 
     def oldest_seconds(self) -> dict[tuple[str, Lane], float]:
         """Age of the item that waits longest, by runner and lane; none where none waits."""
@@ -173,13 +189,21 @@ class Scheduler:
             }
 
     def _wake(self) -> None:
-        """Let idle workers go, one for each item that waits, queries first; under the lock."""
-        for pool in self._pools.values():
+        """Let idle workers go, one for each item that waits; under the lock."""
+        for pool in self._by_turn():
             for _ in range(min(len(pool.queue), len(pool.idle))):
                 if self._running >= self._most_running:
                     return
                 self._running += 1
-                pool.idle.pop().release()
+                pool.idle.pop(self._next_idle).release()
+
+    def _by_turn(self) -> Sequence[_Pool]:
+        """The pools, first the one that comes first where places are few."""
+        queries, bulk = self._pools.values()
+        if self._most_running == math.inf:
+            return queries, bulk
+        is_bulks_turn = time.monotonic() - bulk.took_at >= _BULK_WAITS_SECONDS
+        return (bulk, queries) if is_bulks_turn else (queries, bulk)
 
     def _wake_all(self, pool: _Pool) -> None:
         while pool.idle:
@@ -192,13 +216,15 @@ class Scheduler:
             lower_thread_priority()
         wakeup = threading.Lock()
         wakeup.acquire()
+        free_since = time.monotonic()
         with self._lock:
             self._running += 1
         while True:
             with self._lock:
                 # nothing else here: a worker of the lowest priority that is stopped while it holds
                 # the lock stops all others
-                batch = [] if self._must_yield(pool) else pool.queue.take(time.monotonic())
+                waiting_since = pool.queue.waiting_since
+                batch = [] if self._must_yield(pool) else self._take(pool)
                 if not batch:
                     self._running -= 1
                     if self._closed:
@@ -208,57 +234,89 @@ class Scheduler:
             if not batch:
                 wakeup.acquire()
             elif in_time := self._in_time(batch):
-                self._compute(in_time)
+                self._compute(in_time, max(free_since, waiting_since))
+                free_since = time.monotonic()
+
+    def _take(self, pool: _Pool) -> list[AnyItem]:
+        now = time.monotonic()
+        batch = pool.queue.take(now)
+        if batch:
+            pool.took_at = now
+        return batch
 
     def _in_time(self, batch: Sequence[AnyItem]) -> list[AnyItem]:
         """Those of a batch that can meet their deadlines; the others are told."""
         now = time.monotonic()
         in_time: list[AnyItem] = []
-        late: list[AnyItem] = []
+        late: list[tuple[AnyItem, float]] = []
         for item in batch:
-            (late if self._is_late(item, now) else in_time).append(item)
+            deadline = item.deadline
+            if self._is_late(item, deadline, now):
+                late.append((item, deadline))
+            else:
+                in_time.append(item)
         if late:
-            error = DeadlineExceeded("the deadline could not be met any more when its turn came")
-            self._answer(late, [error] * len(late))
+            self._post(self._tell_late, late)
         return in_time
 
     def _must_yield(self, pool: _Pool) -> bool:
-        """Whether too many run, or a query's worker is idle only because this one runs."""
-        if self._closed:
+        """Whether too many run, or a worker that comes first is idle only because this one runs."""
+        if self._closed or self._running < self._most_running:
             return False
-        if self._running == self._most_running and pool.lane is Lane.BULK:
-            queries = self._pools[Lane.QUERY]
-            return bool(queries.queue and queries.idle)
-        return self._running > self._most_running
+        if self._running > self._most_running:
+            return True
+        first, _ = self._by_turn()
+        return first is not pool and first.wants_a_place
 
-    def _is_late(self, item: AnyItem, now: float) -> bool:
-        if item.deadline == math.inf:
+    def _is_late(self, item: AnyItem, deadline: float, now: float) -> bool:
+        if deadline == math.inf:
             return False
-        seconds = self._costs.batch_seconds(item.runner.name, item.lane, item.length)
-        return now + seconds >= item.deadline
+        return now + self._costs.batch_seconds(item.runner.name, item.lane, item.length) >= deadline
 
-    def _compute(self, batch: Sequence[AnyItem]) -> None:
-        began = time.monotonic()
-        for items, outcomes, computed in compute(batch):
-            if computed:
-                # first, so that a scrape that follows an answer has it
-                _whatever_happens(self._on_batch, computed)
+    def _compute(self, batch: Sequence[AnyItem], began: float) -> None:
+        """began: since when the worker could have computed it, but for want of a place."""
+        for items, outcomes, run in compute(batch):
+            # first, so that a scrape that follows an answer has it
+            _whatever_happens(self._on_batch, run)
             self._answer(items, outcomes)
-            if computed:
+            if not run.failed:
                 now = time.monotonic()
-                _whatever_happens(self._costs.computed, computed, now - began)
+                _whatever_happens(self._costs.computed, run, now - began)
                 began = now
 
     def _answer(self, items: Sequence[AnyItem], outcomes: Sequence[Outcome]) -> None:
+        self._post(_tell, items, outcomes)
+
+    def _tell_late(self, late: Sequence[tuple[AnyItem, float]]) -> None:
+        """Tell items that they are late for the deadlines that they were judged by.
+
+        Those that were given more time since then wait again.
+        """
+        again: list[AnyItem] = []
+        gone: list[AnyItem] = []
+        for item, deadline in late:
+            if item.place is Place.TAKEN and item.deadline > deadline:
+                item.place = Place.OUTSIDE
+                again.append(item)
+            else:
+                gone.append(item)
+        error = DeadlineExceeded("the deadline could not be met any more when its turn came")
+        _tell(gone, [error] * len(gone))
+        self.submit(again)
+
+    def _post(self, tell: Callable[..., None], *what: object) -> None:
+        """Let the event loop tell somebody something."""
         loop = self._loop
         assert loop
         # a loop that has ended has nobody left who waits
         if not loop.is_closed():
-            loop.call_soon_threadsafe(_tell, items, outcomes)
+            loop.call_soon_threadsafe(tell, *what)
 
 
 def _tell(items: Sequence[AnyItem], outcomes: Sequence[Outcome]) -> None:
     for item, outcome in zip(items, outcomes, strict=True):
+        # the queue's order may keep the item for a while, but not what it holds
+        item.payload = None
         _whatever_happens(item.done, item, outcome)
 
 

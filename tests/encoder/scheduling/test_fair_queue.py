@@ -112,7 +112,7 @@ def test_long_items_get_their_share_beside_short_ones() -> None:
     assert 4 <= [batch[0] for batch in batches[:10]].count("long") <= 5
 
 
-def test_past_the_age_bound_an_item_is_next_whatever_its_length() -> None:
+def test_past_the_age_bound_an_item_has_the_next_turn_whatever_its_length() -> None:
     def after_a_turn_of_each() -> FairQueue:
         waiting = queue(item("long", 101), item("long", 101), bound=1.0)
         for _ in range(60):
@@ -123,6 +123,24 @@ def test_past_the_age_bound_an_item_is_next_whatever_its_length() -> None:
     # short ones have had a token less than long ones
     assert after_a_turn_of_each().take(0.9)[0].payload == "short"
     assert after_a_turn_of_each().take(1.0)[0].payload == "long"
+
+
+def test_a_backlog_past_the_age_bound_leaves_short_items_their_turns() -> None:
+    waiting = queue(*(item("long", 90) for _ in range(20)), bound=1.0)
+    waiting.push(item("short", 8), 50.0)
+    order = [one for (one,) in taken(waiting, 100.0)]
+    assert order.index("short") <= 3
+
+
+def test_the_budget_counts_what_is_padded() -> None:
+    class Rounding(Recorder):
+        def padded_length(self, longest: int) -> int:
+            return -(-longest // 8) * 8
+
+    rounding = Rounding()
+    waiting = queue(*(item(number, 5, runner=rounding) for number in range(20)))
+    # twelve of 8 are 96 of the 100 tokens, though twenty of 5 would be no more than 100
+    assert [len(batch) for batch in taken(waiting)] == [12, 8]
 
 
 def test_tokens_ahead_are_those_of_ones_turns() -> None:

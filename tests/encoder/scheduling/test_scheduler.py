@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import sys
 import threading
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,12 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from searchmesh_common.errors import DeadlineExceeded, Internal, InvalidRequest, Unavailable
+from searchmesh_encoder.scheduling.scheduler import _BULK_WAITS_SECONDS
 from searchmesh_encoder.work import Lane
 
 from .runners import Recorder, serving, values
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
+
+    from .runners import Served
 
 
 async def test_answers_in_order() -> None:
@@ -101,6 +106,62 @@ async def test_bulk_goes_on_while_no_worker_of_queries_is_free() -> None:
         assert not waits.done()
 
 
+class Slow(Recorder):
+    """Takes ten milliseconds."""
+
+    def run(self, payloads: Sequence[Any]) -> list[Any]:
+        time.sleep(0.01)
+        return super().run(payloads)
+
+
+@asynccontextmanager
+async def saturated(served: Served) -> AsyncIterator[None]:
+    """While queries wait at every moment, each of which is a batch of its own."""
+    leaving = asyncio.Event()
+
+    async def call() -> None:
+        slow = Slow("slow")
+        while not leaving.is_set():
+            await served.submit(served.waiting(1, 100, runner=slow))[0]
+
+    calls = [asyncio.create_task(call()) for _ in range(6)]
+    try:
+        yield
+    finally:
+        leaving.set()
+        await asyncio.gather(*calls)
+
+
+async def test_bulk_has_a_share_where_queries_would_use_a_quota_up() -> None:
+    async with serving(workers=2, most_running=1) as served, saturated(served):
+        futures = served.submit(*(served.waiting(1, 100, lane=Lane.BULK) for _ in range(3)))
+        assert await asyncio.wait_for(values(futures), 10) == [2, 2, 2]
+
+
+async def test_waiting_for_a_place_is_part_of_what_a_lane_costs() -> None:
+    async with serving(workers=2, most_running=1) as served, saturated(served):
+        futures = served.submit(*(served.waiting(1, 100, lane=Lane.BULK) for _ in range(4)))
+        await asyncio.wait_for(values(futures), 10)
+        # what a batch takes of each of two workers, though its run takes no time
+        assert served.costs.worker_seconds(Lane.BULK) * 100 >= _BULK_WAITS_SECONDS
+        assert served.costs.batch_seconds("recorder", Lane.BULK, 100) < _BULK_WAITS_SECONDS / 2
+
+
+async def test_an_idle_lane_costs_nothing_while_nothing_waits() -> None:
+    async with serving(most_running=1) as served:
+        for _ in range(3):
+            await asyncio.sleep(0.2)
+            await served.submit(served.waiting(1, 100))[0]
+        assert served.costs.worker_seconds(Lane.QUERY) * 100 < 0.1
+
+
+async def test_a_lane_without_a_place_is_busy() -> None:
+    async with serving(workers=2, most_running=1) as served:
+        assert not any(map(served.scheduler.is_busy, Lane))
+        async with served.busy_worker():
+            assert all(map(served.scheduler.is_busy, Lane))
+
+
 async def test_what_is_taken_back_is_not_computed() -> None:
     async with serving() as served:
         async with served.busy_worker():
@@ -180,6 +241,26 @@ async def test_a_deadline_can_be_put_off_while_an_item_waits() -> None:
         assert (await waiting.future).value == 2
 
 
+async def test_a_deadline_can_be_put_off_until_its_end_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judged = threading.Event()
+
+    def judge(*_: object) -> float:
+        judged.set()
+        return 10.0
+
+    async with serving() as served:
+        monkeypatch.setattr(served.costs, "batch_seconds", judge)
+        waiting = served.waiting(1, deadline=time.monotonic() + 5)
+        (future,) = served.submit(waiting)
+        # the event loop stands still while a worker finds the item late
+        assert judged.wait(10)
+        waiting.item.deadline = math.inf
+        assert (await asyncio.wait_for(future, 10)).value == 2
+        assert waiting.told == 1
+
+
 async def test_a_bad_item_fails_alone() -> None:
     async with serving() as served:
         async with served.busy_worker():
@@ -200,6 +281,29 @@ async def test_a_bad_item_fails_alone() -> None:
             ["bad"],
             ["own"],
         ]
+
+
+async def test_runs_that_fail_take_time_too() -> None:
+    async with serving() as served:
+        async with served.busy_worker():
+            slow = Slow()
+            bad, good = served.submit(*(served.waiting(one, runner=slow) for one in ("bad", 1)))
+        with pytest.raises(Internal):
+            await bad
+        await good
+        assert [batch.failed for batch in served.batches] == [False, True, True, False]
+        assert all(batch.compute_seconds >= 0.01 for batch in served.batches[1:])
+        # a worker was kept from others for all of it
+        assert served.costs.worker_seconds(Lane.QUERY) * 2 >= 0.03
+
+
+async def test_what_was_told_its_end_holds_nothing_any_more() -> None:
+    async with serving() as served:
+        async with served.busy_worker():
+            waiting = [served.waiting(payload) for payload in (1, "bad")]
+            futures = served.submit(*waiting)
+        await asyncio.gather(*futures, return_exceptions=True)
+        assert [one.item.payload for one in waiting] == [None, None]
 
 
 async def test_who_went_away_while_a_batch_failed_is_not_computed_again() -> None:
