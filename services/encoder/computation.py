@@ -101,6 +101,9 @@ class Stages(Protocol):
     def stop_waiting(self, items: Sequence[AnyItem]) -> bool:
         """Forget items that were to be computed, if no worker has any; whether that is so."""
 
+    def is_sooner_for(self, items: Sequence[AnyItem], caller: str) -> bool:
+        """Whether items that wait to be computed would have their turn sooner as a caller's."""
+
     def ended(self, computation: Computation, embedding: Embedding | None) -> None:
         """Told once: with the embedding, or None where nobody waits for it any more."""
 
@@ -191,14 +194,30 @@ class Computation:
         if not self._waiters:
             self._end(None)
 
-    def hurry(self, caller: str) -> bool:
-        """Take it over into the query lane, if all of it still waits in bulk's; whether it is."""
-        if self.lane is Lane.QUERY:
+    def comes_first(self, lane: Lane, caller: str) -> bool:
+        """Whether it waits where what a caller sends to a lane would wait, and longer already.
+
+        Or in a lane that comes before it.
+        """
+        if self.lane is not lane:
+            return lane is Lane.BULK
+        return self.caller == caller
+
+    def hurry(self, lane: Lane, caller: str) -> bool:
+        """Have it computed no later than if a caller sent it to a lane now; whether it will be.
+
+        It takes the caller's place where all of it still waits, and that place comes sooner.
+        """
+        if self.comes_first(lane, caller):
+            return True
+        if not self._pending:
+            return False
+        if self.lane is lane and not self._stages.is_sooner_for(self._items, caller):
             return True
         payloads = [item.payload for item in self._items]
-        if not self._pending or not self._stages.stop_waiting(self._items):
+        if not self._stages.stop_waiting(self._items):
             return False
-        self.lane, self.caller = Lane.QUERY, caller
+        self.lane, self.caller = lane, caller
         self._items = [
             self._item(index, payload, item.length)
             for index, (item, payload) in enumerate(zip(self._items, payloads, strict=True))

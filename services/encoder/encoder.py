@@ -212,7 +212,7 @@ class Encoder:
         tokens = []
         units = 0
         for index in missing:
-            if self._in_flight.is_joined(keys[index], asked.lane):
+            if self._in_flight.is_joined(keys[index], asked.lane, call.caller):
                 tokens.append(0)
                 continue
             size = len(asked.contents[index].data)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from searchmesh_common.errors import Internal, ServiceError
 from searchmesh_common.logs import fields
-from searchmesh_encoder.work import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from searchmesh_encoder.scheduling.cost_model import CostModel
     from searchmesh_encoder.scheduling.scheduler import Scheduler
     from searchmesh_encoder.text_model import TextModel
-    from searchmesh_encoder.work import Item
+    from searchmesh_encoder.work import Item, Lane
 
     AnyItem = Item[Any, Any]
 
@@ -66,25 +65,24 @@ class InFlight:
         self._by_key: dict[bytes, Computation] = {}
         self._to_compute: list[AnyItem] = []
 
-    def is_joined(self, key: bytes | None, lane: Lane) -> bool:
+    def is_joined(self, key: bytes | None, lane: Lane, caller: str) -> bool:
         """Whether an equal content is on its way so that one more who waits costs nothing.
 
-        One of the bulk lane costs a query's lane as much as a new one: it is taken over, or
-        computed a second time.
+        One of the bulk lane costs a query's lane as much as a new one, and one of another caller
+        this one's share: it is taken over, or computed a second time.
         """
         found = self._by_key.get(key) if key is not None else None
-        return found is not None and (lane is Lane.BULK or found.lane is Lane.QUERY)
+        return found is not None and found.comes_first(lane, caller)
 
     def find(self, key: bytes | None, lane: Lane, caller: str) -> Computation | None:
-        """The computation of an equal content, if a call of this lane may wait for it.
+        """The computation of an equal content, if it is done as early as one of this call's own.
 
-        One of the bulk lane that still waits for a worker is taken over into the query lane; one
-        that a worker of lowest priority has already is not waited for.
+        One that waits for a worker is taken over where that has it done earlier. One that a bulk
+        worker, of lowest priority, has already is not waited for by a query; and nobody waits for
+        one that another caller's work keeps from being read.
         """
         found = self._by_key.get(key) if key is not None else None
-        if found and lane is Lane.QUERY and not found.hurry(caller):
-            return None
-        return found
+        return found if found and found.hurry(lane, caller) else None
 
     def add(self, computation: Computation) -> None:
         """Let others find a computation."""
@@ -123,6 +121,11 @@ class InFlight:
 
     def stop_waiting(self, items: Sequence[AnyItem]) -> bool:
         return self._computing.take_back_all(items)
+
+    def is_sooner_for(self, items: Sequence[AnyItem], caller: str) -> bool:
+        if self._to_compute:
+            self._submit()
+        return self._computing.is_sooner_for(items, caller)
 
     def ended(self, computation: Computation, embedding: Embedding | None) -> None:
         self._release(computation)

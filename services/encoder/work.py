@@ -74,6 +74,8 @@ class Item(Generic[Payload, Result]):
     place: Place = field(default=Place.OUTSIDE, init=False)
     since: float = field(default=0.0, init=False)
     """When it began to wait."""
+    came_after: int = field(default=0, init=False)
+    """Tokens that came before it, of its caller and class of length."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 LONG = "long " * 199 + "long"
 """Too long to be read on the event loop."""
+
+
+WITHOUT_MATES: dict[str, Any] = {"workers": 1, "batch_tokens": 1, "cache_bytes": 0}
+"""Settings under which every computation is a batch of its own."""
 
 
 async def held(served: Served, model: StubModel, lane: Lane = Lane.QUERY) -> asyncio.Task[object]:
@@ -130,6 +135,83 @@ async def test_a_query_takes_what_waits_in_bulk_over_into_its_lane() -> None:
         assert model.computed == ["first", "same"]
         assert served.gauge("encoder_pending_bytes", "query") == 0
         assert served.gauge("encoder_pending_bytes", "bulk") == 0
+
+
+@pytest.mark.parametrize("lane", Lane)
+async def test_who_joins_another_caller_need_not_wait_for_all_of_theirs(lane: Lane) -> None:
+    model = StubModel()
+    async with serving(model, **WITHOUT_MATES) as served:
+        first = await held(served, model, lane)
+        flood = [served.start(f"flood {one:03}", lane=lane, caller="flood") for one in range(50)]
+        flood.append(served.start("same same", lane=lane, caller="flood"))
+        await served.until("encoder_queue_tokens", 51 * 9, lane=lane.value)
+        few = served.start("same same", lane=lane, caller="few")
+        await asyncio.sleep(0)
+        await served.until("encoder_queue_tokens", 51 * 9, lane=lane.value)
+        model.release()
+        await asyncio.gather(first, few, *flood)
+        assert model.computed.index("same same") <= 3
+        assert model.computed.count("same same") == 1
+        served.assert_nothing_is_left()
+
+
+async def test_who_joins_another_caller_keeps_them_no_longer() -> None:
+    model = StubModel()
+    async with serving(model, **WITHOUT_MATES) as served:
+        first = await held(served, model)
+        one = served.start("same same", caller="few")
+        await served.until("encoder_queue_tokens", 9)
+        flood = [served.start(f"flood {one:03}", caller="flood") for one in range(50)]
+        flood.append(served.start("same same", caller="flood"))
+        await served.until("encoder_queue_tokens", 51 * 9)
+        model.release()
+        await asyncio.gather(first, one, *flood)
+        assert model.computed.index("same same") <= 2
+        assert model.computed.count("same same") == 1
+
+
+async def test_what_is_kept_from_being_read_by_others_is_read_for_who_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = StubModel()
+    async with serving(model, workers=1, cache_bytes=0, queue_tokens=10**6) as served:
+        read = model.prepare
+        reading, go_on = threading.Event(), threading.Event()
+
+        def prepare(*given: Any) -> Any:
+            reading.set()
+            assert go_on.wait(10)
+            return read(*given)
+
+        monkeypatch.setattr(model, "prepare", prepare)
+        first = served.start("first " * 200)
+        assert await asyncio.to_thread(reading.wait, 10)
+        flood = [served.start(f"{one} {LONG}" * 40, caller="flood") for one in range(20)]
+        flood.append(served.start(LONG, caller="flood"))
+        await asyncio.sleep(0)
+        few = served.start(LONG, caller="few")
+        await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.gather(first, few, *flood)
+        assert model.read.index(LONG) <= 3
+
+
+async def test_what_would_be_taken_over_needs_time_of_the_caller_who_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = StubModel()
+    async with serving(model, **WITHOUT_MATES) as served:
+        await served.outcomes("warm")
+        running = [await held(served, model), served.start("same", caller="flood")]
+        running += [served.start(f"few {one:03}", caller="few") for one in range(20)]
+        await served.until("encoder_queue_tokens", 4 + 20 * 7)
+        # as if a token took ten seconds
+        costs = served.encoder._admission._computing.costs
+        monkeypatch.setattr(costs, "worker_seconds", lambda *_: 10.0)
+        with pytest.raises(Overloaded):
+            await served.outcomes("same", caller="few", deadline=time.monotonic() + 1)
+        model.release()
+        await asyncio.gather(*running)
 
 
 async def test_what_a_query_would_take_over_needs_room_in_its_lane() -> None:

@@ -46,6 +46,8 @@ class _LengthClass:
     items: deque[AnyItem] = field(default_factory=deque)
     tokens: int = 0
     """That wait."""
+    came: int = 0
+    """Tokens that ever waited."""
 
 
 @dataclass(slots=True)
@@ -100,10 +102,23 @@ class FairQueue:
         """
         place = self._place(caller)
         own = self._callers.get(place)
-        ahead = 0
+        length_class = own.classes.get(_length_class(longest)) if own else None
+        return self._ahead(place, length_class, length_class.tokens if length_class else 0, tokens)
+
+    def tokens_before(self, item: AnyItem) -> int:
+        """Tokens that are computed before an item that waits is, or a few less.
+
+        Less where some that came after it have left before it.
+        """
+        length_class = self._callers[item.caller].classes[_length_class(item.length)]
+        came_later = length_class.came - item.came_after
+        before = max(0, length_class.tokens - came_later)
+        return self._ahead(item.caller, length_class, before, item.length)
+
+    def _ahead(self, place: str, length_class: _LengthClass | None, ahead: int, tokens: int) -> int:
+        """What is served until a class of a caller has had tokens, those ahead of them first."""
+        own = self._callers.get(place)
         if own:
-            length_class = own.classes.get(_length_class(longest))
-            ahead = length_class.tokens if length_class else 0
             others = (one.tokens for one in own.classes.values() if one is not length_class)
             ahead += _shares(others, ahead + tokens)
         callers = (one.tokens for name, one in self._callers.items() if name != place)
@@ -125,6 +140,8 @@ class FairQueue:
             self.waiting_since = now
         caller = self._caller(item)
         length_class = _waiting_class(caller, item.length)
+        item.came_after = length_class.came
+        length_class.came += item.length
         length_class.items.append(item)
         length_class.tokens += item.length
         caller.tokens += item.length

@@ -174,6 +174,17 @@ class Scheduler:
         with self._lock:
             return self._pools[lane].queue.tokens_ahead(caller, tokens, longest)
 
+    def is_sooner_for(self, items: Sequence[AnyItem], caller: str) -> bool:
+        """Whether some of the items wait, and would have their turn sooner as another caller's."""
+        with self._lock:
+            first = next((item for item in items if item.place is Place.WAITING), None)
+            if first is None:
+                return False
+            queue = self._pools[first.lane].queue
+            return queue.tokens_ahead(caller, first.length, first.length) < queue.tokens_before(
+                first
+            )
+
     def is_busy(self, lane: Lane) -> bool:
         """Whether what a lane is given now has to wait for a worker, or for a place to run."""
         return not self._pools[lane].idle or self._running >= self._most_running
