@@ -71,6 +71,27 @@ async def test_what_takes_too_long_by_itself_is_refused() -> None:
         await served.outcomes("d" * 100, deadline=time.monotonic() + 0.3)
 
 
+async def test_an_idle_encoder_refuses_nothing_that_it_can_do_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = StubModel()
+    async with serving(model, **ONE_AT_A_TIME) as served:
+        # as if a hundred tokens took four seconds
+        costs = served.encoder._admission._computing.costs
+        monkeypatch.setattr(costs, "worker_seconds", lambda *_: 0.04)
+        assert await served.outcomes("x" * 99, deadline=time.monotonic() + 5)
+        model.hold()
+        first = served.start("first")
+        await model.wait_entered()
+        waiting = served.start("w" * 10)
+        await served.until("encoder_queue_tokens", 10)
+        # others are ahead, for half a second
+        with pytest.raises(Overloaded):
+            await served.outcomes("y" * 99, deadline=time.monotonic() + 5)
+        model.release()
+        await asyncio.gather(first, waiting)
+
+
 async def test_a_slow_first_run_does_not_close_the_lane_for_good(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

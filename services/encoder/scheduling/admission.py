@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from searchmesh_encoder.scheduling.scheduler import Scheduler
 
 _SAFETY = 0.7
-"""Share of the time that a call has left which the estimate may take: what is let in under overload
-is all let in at this limit, and an estimate that is a little short must not make it all too late.
+"""Share of the time that a call has left which the estimate may take where others are ahead: what
+is let in under overload is all let in at this limit, and an estimate that is a little short must
+not make it all too late.
 """
 
 _SMALL_SHARE = 1 / 8
@@ -154,7 +155,7 @@ class Admission:
 
     def _check_deadline(self, call: Estimate, left: float) -> None:
         wait, own = self._wait_seconds(call), self._own_seconds(call)
-        allowed = left * _SAFETY
+        allowed = left * _SAFETY if wait else left
         if wait + own > allowed:
             raise _overloaded(
                 f"this would take about {wait + own:.3f} s, of which {own:.3f} s are its own; "
