@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from searchmesh_common.errors import DeadlineExceeded, Internal, ServiceError
 from searchmesh_encoder.content import Content
 from searchmesh_encoder.embedding import Embedding, SegmentVector
+from searchmesh_encoder.prepared import TooLong
 from searchmesh_encoder.work import Done, Item, Lane
 
 if TYPE_CHECKING:
@@ -28,11 +29,21 @@ if TYPE_CHECKING:
     AnyItem = Item[Any, Any]
     AnyRunner = Runner[Any, Any]
     Vector = Done[np.ndarray]
+    Readable = Prepared[np.ndarray] | ServiceError
 
 
 _MISSING = Embedding(Internal("not computed yet"))
 
 _FORGOTTEN = Content(None, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What became of reading a content."""
+
+    outcome: Readable
+    seconds: float
+    """That a thread took for it."""
 
 
 class Gathering:
@@ -132,7 +143,7 @@ class Computation:
         "likely_tokens",
         "model",
         "options",
-        "read_at",
+        "read_seconds",
     )
 
     def __init__(
@@ -160,8 +171,8 @@ class Computation:
         """What equal contents share; None where that is not asked for."""
         self.deadline = -math.inf
         self.ended = False
-        self.read_at = 0.0
-        """When its items began to wait, on the clock of time.perf_counter."""
+        self.read_seconds = 0.0
+        """That a thread took to read it."""
         self.held_tokens = 0
         """Reserved for it until it is read."""
         self.held_bytes = 0
@@ -240,14 +251,16 @@ class Computation:
         self._items = [item]
         return item
 
-    def prepared(self, prepared: Prepared[np.ndarray] | ServiceError) -> Sequence[AnyItem]:
+    def was_read(self, read: Read) -> Sequence[AnyItem]:
         """The items to compute, now that the content was read; none where that failed."""
+        self.read_seconds = read.seconds
+        prepared = read.outcome
         if isinstance(prepared, DeadlineExceeded):
             self._fail(prepared)
         elif isinstance(prepared, ServiceError):
-            self._end(Embedding(prepared))
+            tokens = prepared.original_tokens if isinstance(prepared, TooLong) else 0
+            self._end(Embedding(prepared, original_tokens=tokens))
         else:
-            self.read_at = time.perf_counter()
             self._stages.was_read(self, prepared)
             self._prepared = prepared
             self._pending = len(prepared.parts)
@@ -258,11 +271,11 @@ class Computation:
             ]
         return self._items
 
-    def _read(self, _item: AnyItem, outcome: Done[Prepared[np.ndarray]] | ServiceError) -> None:
+    def _read(self, _item: AnyItem, outcome: Done[Read] | ServiceError) -> None:
         if self.ended:
             return
         self._items = []
-        items = self.prepared(outcome.value if isinstance(outcome, Done) else outcome)
+        items = self.was_read(outcome.value if isinstance(outcome, Done) else Read(outcome, 0.0))
         self._stages.compute(items)
 
     def _item(self, index: int, payload: np.ndarray | None, length: int) -> AnyItem:

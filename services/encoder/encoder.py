@@ -70,6 +70,7 @@ class Encoded:
     embeddings: Sequence[Embedding]
     """One for each content, in order."""
     preprocess_seconds: float
+    """Of the content that took longest to read; 0 where none was read for this call."""
     queue_seconds: float
     """Of the content that waited longest."""
     compute_seconds: float
@@ -89,6 +90,8 @@ class _Call:
     deadline: float
     units: int
     """Characters or bytes of all contents."""
+    own: Sequence[Computation] = ()
+    """Those that set out for it."""
 
 
 class Encoder:
@@ -151,7 +154,10 @@ class Encoder:
             self._admission.hold_bytes(lane, -call.units)
 
     async def _keys(self, call: _Call) -> Sequence[bytes | None]:
-        """What equal contents have in common; None where nobody asks for it."""
+        """What equal contents have in common; None where nobody asks for it.
+
+        Raises Overloaded.
+        """
         contents, options = call.asked.contents, call.asked.options
         if self._cache is None and not self._in_flight.coalesces:
             return [None] * len(contents)
@@ -159,7 +165,13 @@ class Encoder:
         def keys() -> list[bytes | None]:
             return [content_key(call.model.fingerprint, options, one) for one in contents]
 
-        return keys() if call.units <= _INLINE_DIGEST_UNITS else await asyncio.to_thread(keys)
+        if call.units <= _INLINE_DIGEST_UNITS:
+            return keys()
+        self._admission.take_bytes(call.asked.lane, call.units)
+        try:
+            return await asyncio.to_thread(keys)
+        finally:
+            self._admission.hold_bytes(call.asked.lane, -call.units)
 
     def _look_up(self, call: _Call, keys: Sequence[bytes | None]) -> Sequence[int]:
         """Answer what the cache knows; returns the places of the rest."""
@@ -196,6 +208,7 @@ class Encoder:
                 new.append(one)
                 in_flight.add(one)
             one.join(call.gathering, index, call.deadline)
+        call.own = new
         call.tallies.joined(len(missing) - len(new))
         in_flight.begin(call.model, new)
 
@@ -272,12 +285,10 @@ def _check(model: TextModel, call: EncodeCall) -> None:
 
 def _encoded(call: _Call, started: float) -> Encoded:
     gathering = call.gathering
-    read_at = max((one.read_at for one in gathering.computations), default=0.0)
     return Encoded(
         model=call.model,
         embeddings=gathering.embeddings,
-        # those of others may have been read before this call came
-        preprocess_seconds=max(0.0, read_at - started),
+        preprocess_seconds=max([one.read_seconds for one in call.own], default=0.0),
         queue_seconds=gathering.queue_seconds,
         compute_seconds=gathering.compute_seconds,
         total_seconds=time.perf_counter() - started,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from searchmesh_common.errors import Internal, ServiceError
 from searchmesh_common.logs import fields
+from searchmesh_encoder.computation import Read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from searchmesh_encoder.cache import EmbeddingCache
-    from searchmesh_encoder.computation import Computation
+    from searchmesh_encoder.computation import Computation, Readable
     from searchmesh_encoder.content import Content
     from searchmesh_encoder.embedding import Embedding
     from searchmesh_encoder.prepared import Prepared, PrepareOptions
@@ -33,6 +35,8 @@ _log = logging.getLogger("searchmesh.encoder")
 _INLINE_UNITS = 400
 """Characters or bytes of a call that are read on the event loop, since handing them to a thread and
 back takes as long as reading them."""
+
+_COMPONENT_BYTES = 4
 
 READ_UNITS = 65_536
 """Most characters or bytes that a thread reads in one go: others get their turn in between."""
@@ -100,14 +104,17 @@ class InFlight:
             return
         items: list[AnyItem] = []
         for one in computations:
-            items += one.prepared(reader.read(one.content, one.options))
+            items += one.was_read(reader.read(one.content, one.options))
         self._computing.submit(items)
 
     def was_read(self, computation: Computation, prepared: Prepared[np.ndarray]) -> None:
         self._release(computation)
         units = max(1, len(computation.content.data))
         self._costs.read(computation.model.name, units, prepared.tokens)
-        computation.held_bytes = sum([part.payload.nbytes for part in prepared.parts])
+        vector_bytes = _COMPONENT_BYTES * computation.model.card.dimension
+        computation.held_bytes = sum(
+            [part.payload.nbytes + vector_bytes for part in prepared.parts]
+        )
         self._admission.hold_bytes(computation.entered_lane, computation.held_bytes)
 
     def compute(self, items: Sequence[AnyItem]) -> None:
@@ -161,15 +168,16 @@ class _Reader:
     def padded_length(self, longest: int) -> int:
         return longest  # contents are read one by one
 
-    def run(
-        self, payloads: Sequence[tuple[Content, PrepareOptions]]
-    ) -> list[Prepared[np.ndarray] | ServiceError]:
+    def run(self, payloads: Sequence[tuple[Content, PrepareOptions]]) -> list[Read]:
         return [self.read(*one) for one in payloads]
 
-    def read(
-        self, content: Content, options: PrepareOptions
-    ) -> Prepared[np.ndarray] | ServiceError:
+    def read(self, content: Content, options: PrepareOptions) -> Read:
         """What the model runs on, or what is wrong with a content; blocks."""
+        started = time.perf_counter()
+        outcome = self._outcome(content, options)
+        return Read(outcome, time.perf_counter() - started)
+
+    def _outcome(self, content: Content, options: PrepareOptions) -> Readable:
         try:
             return self.model.prepare(content, options)
         except ServiceError as error:

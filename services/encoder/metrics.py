@@ -3,12 +3,14 @@
 The share of computed tokens that is padding, and the share of the time in which workers compute:
 
     1 - rate(encoder_tokens_total[1m]) / rate(encoder_padded_tokens_total[1m])
-    rate(encoder_worker_busy_seconds_total[1m]) / on (stage, lane) encoder_workers
+    sum by (instance, stage, lane) (rate(encoder_worker_busy_seconds_total[1m]))
+      / on (instance, stage, lane) encoder_workers
 """
 
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +23,6 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from searchmesh_encoder.tallies import OUTCOMES, Tallies
-from searchmesh_encoder.work import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.metrics_core import Metric
 
-    from searchmesh_encoder.work import Batch
+    from searchmesh_encoder.work import Batch, Lane
 
     Values = Mapping[tuple[str, ...], float]
     """By the values of their labels."""
@@ -48,7 +49,10 @@ _COUNTERS = {
 }
 
 _HISTOGRAMS = {
-    "preprocess_seconds": "Time to decode and tokenise the contents of a call, in seconds.",
+    "preprocess_seconds": (
+        "Time to decode and tokenise the content of a call that took longest, in seconds; "
+        "of calls for which none was read, nothing."
+    ),
     "queue_seconds": "Time that a content or segment waited for a worker, in seconds.",
     "compute_seconds": "Time that the model took for a batch, in seconds.",
     "batch_items": "Contents and segments in a batch.",
@@ -62,9 +66,8 @@ class EncoderMetrics(Collector):
     def __init__(self, registry: CollectorRegistry) -> None:
         self._lock = threading.Lock()
         self._tallies: dict[tuple[str, Lane], Tallies] = {}
-        self._busy_seconds = dict.fromkeys(
-            ((stage, lane) for stage in STAGES for lane in Lane), 0.0
-        )
+        self._busy_seconds: defaultdict[tuple[str, str, str], float] = defaultdict(float)
+        """By stage, lane and model."""
         self._watched: list[_Watched] = []
         self._ready = Gauge(
             "encoder_model_ready",
@@ -140,17 +143,17 @@ class EncoderMetrics(Collector):
 
     def _busy(self, stage: str, batch: Batch) -> None:
         with self._lock:
-            self._busy_seconds[stage, batch.lane] += batch.compute_seconds
+            self._busy_seconds[stage, batch.lane.value, batch.runner] += batch.compute_seconds
 
     def _busy_family(self) -> Metric:
         family = CounterMetricFamily(
             "encoder_worker_busy_seconds",
             "Time that the threads of a stage and lane spent on batches, on those that failed too.",
-            labels=("stage", "lane"),
+            labels=("stage", "lane", "model"),
         )
         with self._lock:
-            for (stage, lane), seconds in self._busy_seconds.items():
-                family.add_metric((stage, lane.value), seconds)
+            for labels, seconds in self._busy_seconds.items():
+                family.add_metric(labels, seconds)
         return family
 
 

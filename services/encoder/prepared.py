@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from searchmesh_common.errors import FieldViolation, InvalidRequest
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -77,3 +79,12 @@ class Prepared(Generic[Payload]):
     """Units of the whole content, before its end was left out or any part repeated."""
     truncated: bool
     """Whether its end was left out."""
+
+
+class TooLong(InvalidRequest):
+    """A content that the model's window has no room for, and whose end must not be left out."""
+
+    def __init__(self, fault: FieldViolation, original_tokens: int) -> None:
+        """original_tokens: of the whole content."""
+        super().__init__(fault)
+        self.original_tokens = original_tokens

@@ -105,13 +105,14 @@ async def build_encoder(
     in_flight = InFlight(
         readers, computing, admission, costs, cache=cache, coalesces=settings.coalesce
     )
-    _watch(metrics, computing, admission, cache, workers)
+    _watch(metrics, readers, computing, admission, cache, workers)
     async with computing, readers:
         yield Encoder(registry, in_flight, admission, metrics, cache)
 
 
 def _watch(
     metrics: EncoderMetrics,
+    readers: Scheduler,
     computing: Scheduler,
     admission: Admission,
     cache: EmbeddingCache | None,
@@ -120,6 +121,30 @@ def _watch(
     def by_lane(read: Callable[[Lane], float]) -> Callable[[], dict[tuple[str, ...], float]]:
         return lambda: {(lane.value,): read(lane) for lane in Lane}
 
+    def oldest(scheduler: Scheduler) -> Callable[[], dict[tuple[str, ...], float]]:
+        return lambda: {
+            (model, lane.value): seconds
+            for (model, lane), seconds in scheduler.oldest_seconds().items()
+        }
+
+    metrics.watch(
+        "unread_units",
+        "Characters or bytes of contents that wait to be decoded and tokenised now.",
+        ("lane",),
+        by_lane(readers.waiting_tokens),
+    )
+    metrics.watch(
+        "unread_tokens",
+        "Tokens, as estimated, of contents that are not decoded and tokenised yet.",
+        ("lane",),
+        by_lane(admission.held_tokens),
+    )
+    metrics.watch(
+        "unread_oldest_seconds",
+        "How long the content has waited that waits longest to be decoded and tokenised.",
+        ("model", "lane"),
+        oldest(readers),
+    )
     metrics.watch(
         "queue_tokens",
         "Tokens that wait for a worker now.",
@@ -136,10 +161,7 @@ def _watch(
         "queue_oldest_seconds",
         "How long the content or segment has waited that waits longest for a worker.",
         ("model", "lane"),
-        lambda: {
-            (model, lane.value): seconds
-            for (model, lane), seconds in computing.oldest_seconds().items()
-        },
+        oldest(computing),
     )
     metrics.watch(
         "workers",

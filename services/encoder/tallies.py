@@ -116,4 +116,5 @@ class Tallies:
             self.outcomes["error"] += errors
             self.outcomes["vector"] += len(embeddings) - errors
             self.truncated += truncated
-            self.preprocess_seconds.observe(encoded.preprocess_seconds)
+            if encoded.preprocess_seconds:
+                self.preprocess_seconds.observe(encoded.preprocess_seconds)

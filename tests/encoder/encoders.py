@@ -109,12 +109,18 @@ class StubModel:
         self.entered = threading.Semaphore(0)
         self._open = threading.Event()
         self._open.set()
+        self._readable = threading.Event()
+        self._readable.set()
+
+    def hold_reading(self) -> None:
+        self._readable.clear()
 
     def hold(self) -> None:
         self.entered = threading.Semaphore(0)
         self._open.clear()
 
     def release(self) -> None:
+        self._readable.set()
         self._open.set()
 
     async def wait_entered(self) -> None:
@@ -122,6 +128,7 @@ class StubModel:
         assert await asyncio.to_thread(self.entered.acquire, timeout=10)
 
     def prepare(self, content: Content, options: PrepareOptions) -> Prepared[np.ndarray]:
+        assert self._readable.wait(10)
         text = content.data
         assert isinstance(text, str)
         self.read.append(text)

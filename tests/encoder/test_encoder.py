@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from searchmesh_common.errors import (
     NotFound,
     Overloaded,
 )
+from searchmesh_encoder import encoder
 from searchmesh_encoder.content import Content
 from searchmesh_encoder.models.card import Modality
 from searchmesh_encoder.prepared import InputRole, OnTooLong, PrepareOptions, Segmentation
@@ -262,3 +264,94 @@ async def test_a_call_that_cannot_be_in_time_takes_its_work_along() -> None:
 
 def _soon() -> float:
     return time.monotonic() + 0.05
+
+
+async def test_the_time_to_read_is_that_of_what_was_read_for_a_call() -> None:
+    class SlowToRead(StubModel):
+        def prepare(self, *given: Any) -> Any:
+            time.sleep(0.02)
+            return super().prepare(*given)
+
+    def observed() -> tuple[float, float]:
+        name = "encoder_preprocess_seconds"
+        return served.counted(f"{name}_count"), served.counted(f"{name}_sum")
+
+    model = SlowToRead()
+    async with serving(model, workers=1) as served:
+        long = "x" * 500
+        model.hold()
+        first = served.start("first")
+        await model.wait_entered()
+        # read by a thread, and the second waits for the first
+        calls = [served.start(long), served.start(long)]
+        await served.until("encoder_queue_tokens", 500)
+        # which is no part of it
+        await asyncio.sleep(0.2)
+        model.release()
+        await asyncio.gather(first, *calls)
+        await served.outcomes(long)
+        count, seconds = observed()
+        assert count == 2
+        assert 0.04 <= seconds < 0.2
+
+
+async def test_what_is_not_read_yet_is_told() -> None:
+    model = StubModel()
+    async with serving(model, workers=1) as served:
+        model.hold_reading()
+        calls = [served.start("x" * 1000)]
+        await served.until("encoder_unread_tokens", 1001)
+        # a reader has it, for which the other one waits
+        await served.until("encoder_unread_units", 0)
+        calls.append(served.start("y" * 1000))
+        await served.until("encoder_unread_units", 1000)
+        assert served.counted("encoder_unread_oldest_seconds") > 0
+        assert served.gauge("encoder_queue_tokens") == 0
+        model.release()
+        await asyncio.gather(*calls)
+        for name in ("units", "tokens"):
+            assert served.gauge(f"encoder_unread_{name}") == 0
+
+
+async def test_time_of_runs_that_fail_is_told() -> None:
+    class SlowToFail(StubModel):
+        def run(self, payloads: Sequence[np.ndarray]) -> Any:
+            time.sleep(0.02)
+            return super().run(payloads)
+
+    async with serving(SlowToFail()) as served:
+        await served.outcomes("bad!")
+        busy = served.counted("encoder_worker_busy_seconds_total", stage="compute")
+        assert busy >= 0.02
+        assert served.counted("encoder_compute_seconds_count") == 0
+
+
+async def test_bytes_are_those_of_contents_parts_and_vectors() -> None:
+    model = StubModel()
+    async with serving(model) as served:
+        model.hold()
+        call = served.start("a bc def", options=SEGMENTS)
+        await model.wait_entered()
+        # characters, a byte a character in its parts, and two components for each
+        assert served.gauge("encoder_pending_bytes") == 8 + 6 + 3 * 2 * 4
+        model.release()
+        await call
+        served.assert_nothing_is_left()
+
+
+async def test_room_is_taken_before_digests_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    def digest(*_: object) -> bytes:
+        digesting.set()
+        assert go_on.wait(10)
+        return b"key"
+
+    digesting, go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(encoder, "content_key", digest)
+    async with serving(StubModel(), pending_bytes=500_000, queue_tokens=10**6) as served:
+        first = served.start("a" * 300_000)
+        assert await asyncio.to_thread(digesting.wait, 10)
+        with pytest.raises(Overloaded, match="bytes of contents are being worked on"):
+            await served.outcomes("b" * 300_000)
+        go_on.set()
+        await first
+        served.assert_nothing_is_left()

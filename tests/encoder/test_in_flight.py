@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -170,28 +169,18 @@ async def test_who_joins_another_caller_keeps_them_no_longer() -> None:
         assert model.computed.count("same same") == 1
 
 
-async def test_what_is_kept_from_being_read_by_others_is_read_for_who_comes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_what_is_kept_from_being_read_by_others_is_read_for_who_comes() -> None:
     model = StubModel()
     async with serving(model, workers=1, cache_bytes=0, queue_tokens=10**6) as served:
-        read = model.prepare
-        reading, go_on = threading.Event(), threading.Event()
-
-        def prepare(*given: Any) -> Any:
-            reading.set()
-            assert go_on.wait(10)
-            return read(*given)
-
-        monkeypatch.setattr(model, "prepare", prepare)
+        model.hold_reading()
         first = served.start("first " * 200)
-        assert await asyncio.to_thread(reading.wait, 10)
+        await served.until("encoder_unread_tokens", 1 + 6 * 200)
         flood = [served.start(f"{one} {LONG}" * 40, caller="flood") for one in range(20)]
         flood.append(served.start(LONG, caller="flood"))
         await asyncio.sleep(0)
         few = served.start(LONG, caller="few")
         await asyncio.sleep(0)
-        go_on.set()
+        model.release()
         await asyncio.gather(first, few, *flood)
         assert model.read.index(LONG) <= 3
 

@@ -100,6 +100,7 @@ async def test_roles_and_truncation(served: Served) -> None:
     rejected = await served.encoder.Encode(texts("a" * 100, "a", on_too_long=pb.ON_TOO_LONG_REJECT))
     assert rejected.embeddings[0].error.code == StatusCode.INVALID_ARGUMENT.value[0]
     assert "102 tokens given" in rejected.embeddings[0].error.message
+    assert (rejected.embeddings[0].tokens, rejected.embeddings[0].original_tokens) == (0, 102)
     assert rejected.embeddings[1].WhichOneof("outcome") == "vector"
 
 

@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from searchmesh_common.errors import InvalidRequest
-from searchmesh_encoder.prepared import InputRole, OnTooLong, Part, Prepared, Segmentation
+from searchmesh_common.errors import FieldViolation, InvalidRequest
+from searchmesh_encoder.prepared import (
+    InputRole,
+    OnTooLong,
+    Part,
+    Prepared,
+    Segmentation,
+    TooLong,
+)
 from searchmesh_encoder.preprocess.passages import PassageCutter, unreadable
 from searchmesh_encoder.preprocess.tokenizer import TextTokenizer
 
@@ -58,7 +65,7 @@ class TextPreprocessor:
 
         A part's payload is its token ids, (tokens,) int64, special tokens included.
         Raises InvalidRequest, with fields relative to the content, where the text is empty or
-        longer than it may be.
+        longer than it may be: TooLong where that is the window.
         """
         if not text.strip():
             raise InvalidRequest.of("text", "must hold a character that is not white space")
@@ -96,11 +103,12 @@ class TextPreprocessor:
             raise unreadable()
         tokens = len(ids) + self._tokenizer.special_tokens
         if tokens > self._window and options.on_too_long is OnTooLong.REJECT:
-            raise InvalidRequest.of(
+            fault = FieldViolation(
                 "text",
                 f"{tokens} tokens given, the model reads at most {self._window}; "
                 "split it, ask for SEGMENTATION_SEGMENTS, or for ON_TOO_LONG_TRUNCATE",
             )
+            raise TooLong(fault, tokens)
         payload = self._tokenizer.model_input(ids[: self._window - self._tokenizer.special_tokens])
         part = Part(payload, len(payload))
         return Prepared([part], len(payload), tokens, truncated=tokens > len(payload))
