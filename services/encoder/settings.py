@@ -41,7 +41,8 @@ class EncoderSettings(ServerSettings):
 
     workers: int | None = field(default=None, metadata=setting(minimum=1, maximum=1024))
     """Batches of a lane that are computed side by side; each lane has so many threads that compute
-    and as many that preprocess. Empty: as many as CPUs, by affinity and cgroup quota."""
+    and as many that preprocess. Empty: as many as CPUs, by affinity and cgroup quota. Where the
+    quota is below the CPUs, both lanes together compute no more side by side than it lasts for."""
 
     batch_tokens: int = field(default=256, metadata=setting(minimum=1, maximum=1_000_000))
     """Most tokens of a batch, padding counted. A longer content is a batch alone."""

@@ -63,8 +63,8 @@ class Served:
         labels = {"model": "tiny", "lane": "query", **labels}
         return self._prometheus.get_sample_value(name, labels) or 0.0
 
-    def gauge(self, name: str, lane: str = "query") -> float:
-        value = self._prometheus.get_sample_value(name, {"lane": lane})
+    def gauge(self, name: str, lane: str = "query", **labels: str) -> float:
+        value = self._prometheus.get_sample_value(name, {"lane": lane, **labels})
         assert value is not None
         return value
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
+import psutil
 import pytest
 import pytest_asyncio
 
@@ -24,7 +25,7 @@ from tests.models import WINDOW
 from .serving import quick_settings, serving, texts, vectors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from .serving import Served
@@ -227,17 +228,14 @@ async def test_a_client_that_vanishes_within_a_stream(served: Served) -> None:
         finally:
             client.kill()
             await client.wait()
-        for _ in range(2000):
-            if not open_streams(served) - before:
-                break
-            await asyncio.sleep(0.01)
-        else:
-            pytest.fail("the stream is still open")
+        await until(lambda: not open_streams(served) - before)
+    await until(lambda: work_left(served) == 0)
 
 
 @pytest.mark.slow
 async def test_a_stream_that_never_reads_is_not_worked_for(served: Served) -> None:
     requests = 2000
+    resident = psutil.Process().memory_info().rss
     stream = served.encoder.EncodeStream()
     request = texts(*["a b"] * 256, vector_format=vector_pb2.VECTOR_FORMAT_FLOATS)
     async with neighbour(served):
@@ -249,7 +247,29 @@ async def test_a_stream_that_never_reads_is_not_worked_for(served: Served) -> No
         await asyncio.sleep(0.3)
     # what the connection has room for
     assert 0 < done < 256 * requests / 2
+    # all answers would take 39 MB
+    assert psutil.Process().memory_info().rss - resident < 24 * 2**20
     stream.cancel()
+    await until(lambda: work_left(served) == 0)
+
+
+async def until(comes_true: Callable[[], bool]) -> None:
+    for _ in range(2000):
+        if comes_true():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("it does not come to that")
+
+
+def work_left(served: Served) -> float:
+    """All that the server counts as long as it works for somebody."""
+    left = {f"encoder_{name}" for name in ("queue_tokens", "unread_tokens", "pending_bytes")}
+    return sum(
+        sample.value
+        for family in served.server._registry.collect()
+        for sample in family.samples
+        if sample.name in left | {"encoder_in_flight"}
+    )
 
 
 def contents_done(served: Served) -> float:

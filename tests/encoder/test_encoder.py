@@ -43,6 +43,26 @@ async def test_vectors_come_in_order_and_do_not_depend_on_company(tiny: TextMode
         assert np.linalg.norm(one) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.slow
+async def test_a_full_call_of_full_texts_leaves_others_their_turns(minilm_int8: TextModel) -> None:
+    texts = [f"{number} {'word ' * 300}" for number in range(256)]
+    async with serving(minilm_int8, batch_tokens=256, queue_tokens=10**6, cache_bytes=0) as served:
+        began = time.monotonic()
+        full = served.start(*texts, caller="many")
+        waited = []
+        while not full.done():
+            asked = time.monotonic()
+            await served.outcomes(f"a short query {asked}", caller="few")
+            waited.append(time.monotonic() - asked)
+            await asyncio.sleep(0.02)
+        took = time.monotonic() - began
+        vectors = await full
+        assert len({vector.tobytes() for vector in vectors}) == 256
+        assert np.array_equal(vectors[7], (await served.outcomes(texts[7]))[0])
+        # each waits for a batch or two of the hundreds
+        assert sorted(waited)[len(waited) // 2] < took / 20
+
+
 async def test_a_bad_content_fails_alone(tiny: TextModel) -> None:
     async with serving(tiny) as served:
         outcomes = await served.outcomes("good", " ", "b" * 1001, "fine")

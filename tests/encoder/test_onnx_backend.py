@@ -68,3 +68,10 @@ def test_onnx_runtime_reports_to_nobody(tmp_path: Path) -> None:
     code = "import searchmesh_encoder.onnx_backend"
     subprocess.run([sys.executable, "-c", code], env=environ, check=True, timeout=60)
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_run_keeps_no_other_cpu_busy_and_no_plan_for_every_shape(doubling: OnnxModel) -> None:
+    options = doubling._session.get_session_options()
+    assert options.intra_op_num_threads == options.inter_op_num_threads == 1
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert not options.enable_mem_pattern
