@@ -20,7 +20,8 @@ export SEARCHMESH_HOME ?= $(CURDIR)/.searchmesh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run demo test test-fast test-quality test-server test-crash check fix protos protos-check docs lock clean \
-	validate-deploy images try-images milvus-server postgresql bench-scifact bench-start bench-encoder lock-bench
+	validate-deploy images try-images milvus-server postgresql bench-scifact bench-start bench-import bench-encoder \
+	soak-encoder lock-bench
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -87,6 +88,16 @@ bench-scifact: $(VENV)/.dev ## Import SciFact, run its test queries and judge th
 
 bench-start: $(VENV)/.dev ## Measure how long the services take to serve, and their memory
 	$(BIN)/python benchmarks/start.py
+
+# options for soak-encoder: SOAK_ARGS='--minutes 1 --warm-up-seconds 20'
+SOAK_ARGS ?=
+
+soak-encoder: $(VENV)/.dev ## Saturate the encoder with random texts for ten minutes a precision, and judge its memory
+	$(BIN)/python benchmarks/soak.py --json benchmarks/results/soak.json $(SOAK_ARGS)
+
+# options for bench-import: BENCH_ARGS='--engine http://host:19530 --short 5000'
+bench-import: $(VENV)/.dev ## Measure imports by stage beside the encoder's own bulk rate
+	@PYTHONPATH=$(CURDIR)/benchmarks:$(CURDIR)/examples $(BIN)/python benchmarks/imports.py $(BENCH_ARGS)
 
 # options for bench-encoder: BENCH_ARGS='--quick', or '--only a,b --rounds 5'
 BENCH_ARGS ?=

@@ -1,14 +1,15 @@
 """Whether the encoder's memory stays bounded, and its health port answers, under any mix of calls.
 
-    python benchmarks/soak.py [--minutes N] [--warm-up-seconds N] [--model NAME] [--json FILE]
+    python benchmarks/soak.py [--minutes N] [--warm-up-seconds N] [--models NAME,NAME] [--json FILE]
 
 Drives an encoder in a process of its own with random texts of random lengths, in calls of random
-size, lane and deadline, from as many callers as keep it saturated. Some texts come again; some
-calls are given up half-way. Settings of the encoder are taken from the environment, ENCODER_….
+size, lane and deadline, from as many callers as keep it saturated, one model after the other. Some
+texts come again; some calls are given up half-way. Settings of the encoder are taken from the
+environment, ENCODER_….
 
 Prints resident memory at the end of the warm-up, at its largest after that and at the end, and how
 long health checks took meanwhile. Exits with 1 when memory grew above 1.1 times its value after the
-warm-up, or one health check in a hundred took longer than 100 ms.
+warm-up, or one health check in a hundred took longer than 100 ms, with any model.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import psutil
+from encoder.machine import machine
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from searchmesh.encoder.v1 import encoder_service_pb2 as pb
@@ -49,6 +51,8 @@ MOST_HEALTH_SECONDS = 0.1
 _CALLERS = 12
 _REMEMBERED = 100
 _SAMPLE_SECONDS = 0.05
+_WARM_SECONDS = 5.0
+"""At the end of the warm-up: the middle of what memory was meanwhile is what it is held to."""
 _START_SECONDS = 120
 _WORDS = tuple("".join(random.choices("aeioulnrstdmk", k=length)) for length in range(2, 12))
 
@@ -212,13 +216,18 @@ class Figures:
 def figures(samples: list[Sample], warm_up_seconds: float, calls: Counter[str]) -> Figures:
     """What the samples after the warm-up say, compared with its end."""
     after = [one for one in samples if one.seconds >= warm_up_seconds]
+    warm = statistics.median(
+        one.resident_mib
+        for one in samples
+        if warm_up_seconds - _WARM_SECONDS <= one.seconds <= warm_up_seconds
+    )
     largest = max(one.resident_mib for one in after)
     health = statistics.quantiles((one.health_seconds for one in after), n=100)
     return Figures(
-        warm_mib=after[0].resident_mib,
+        warm_mib=warm,
         largest_mib=largest,
         end_mib=after[-1].resident_mib,
-        growth=largest / after[0].resident_mib,
+        growth=largest / warm,
         health_p50_seconds=health[49],
         health_p99_seconds=health[98],
         health_largest_seconds=max(one.health_seconds for one in after),
@@ -229,36 +238,58 @@ def figures(samples: list[Sample], warm_up_seconds: float, calls: Counter[str]) 
 def main() -> int:
     """Measure, print and judge."""
     arguments = _arguments()
+    found = {}
+    for model in arguments.models.split(","):
+        found[model] = measured(model, arguments)
+        _print(model, found[model])
+    if arguments.json:
+        arguments.json.parent.mkdir(exist_ok=True)
+        stored = {
+            "machine": machine(),
+            "minutes": arguments.minutes,
+            "models": {model: asdict(one) for model, one in found.items()},
+        }
+        arguments.json.write_text(json.dumps(stored, indent=2) + "\n")
+    return 0 if all(map(_is_good, found.values())) else 1
+
+
+def measured(model: str, arguments: argparse.Namespace) -> Figures:
+    """The figures of one model."""
     seconds = arguments.warm_up_seconds + arguments.minutes * 60
     with (
         tempfile.TemporaryDirectory() as folder,
-        encoder(arguments.home or Path(folder), arguments.model) as (process, ports),
+        encoder(arguments.home or Path(folder), model) as (process, ports),
         ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as callers,
         Watch(process, ports["health"]) as watch,
     ):
         # in a process of its own, so that health is asked from one that has nothing else to do
-        calls = callers.submit(load, ports["grpc"], arguments.model, seconds).result()
-    found = figures(watch.samples, arguments.warm_up_seconds, calls)
+        calls = callers.submit(load, ports["grpc"], model, seconds).result()
+    return figures(watch.samples, arguments.warm_up_seconds, calls)
+
+
+def _is_good(found: Figures) -> bool:
+    return found.growth <= MOST_GROWTH and found.health_p99_seconds <= MOST_HEALTH_SECONDS
+
+
+def _print(model: str, found: Figures) -> None:
+    calls = ", ".join(f"{count} {code}" for code, count in sorted(found.calls.items()))
     print(
-        f"resident: {found.warm_mib:.0f} MiB after the warm-up, {found.largest_mib:.0f} MiB at most"
-        f" ({found.growth:.3f} times that), {found.end_mib:.0f} MiB at the end"
+        f"{model}\n"
+        f"  resident: {found.warm_mib:.0f} MiB after the warm-up, {found.largest_mib:.0f} MiB at"
+        f" most ({found.growth:.3f} times that), {found.end_mib:.0f} MiB at the end\n"
+        f"  health: p50 {found.health_p50_seconds:.4f} s, p99 {found.health_p99_seconds:.4f} s,"
+        f" most {found.health_largest_seconds:.4f} s\n"
+        f"  calls: {calls}",
+        flush=True,
     )
-    print(
-        f"health: p50 {found.health_p50_seconds:.4f} s, p99 {found.health_p99_seconds:.4f} s,"
-        f" most {found.health_largest_seconds:.4f} s"
-    )
-    print("calls:", ", ".join(f"{count} {code}" for code, count in sorted(found.calls.items())))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(asdict(found), indent=2) + "\n")
-    good = found.growth <= MOST_GROWTH and found.health_p99_seconds <= MOST_HEALTH_SECONDS
-    return 0 if good else 1
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10, help="after the warm-up (default: 10)")
     parser.add_argument("--warm-up-seconds", type=float, default=60, help="default: 60")
-    parser.add_argument("--model", default="all-minilm-l6-v2", help="default: all-minilm-l6-v2")
+    models = "all-minilm-l6-v2,all-minilm-l6-v2-int8"
+    parser.add_argument("--models", default=models, help=f"default: {models}")
     parser.add_argument("--home", type=Path, metavar="FOLDER", help="keeps built models")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     return parser.parse_args()

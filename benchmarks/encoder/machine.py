@@ -33,15 +33,8 @@ _SERVERS = {
 
 def description(model: ModelFiles) -> dict[str, str]:
     """Hardware, versions and model, by what they are called in a report."""
-    cpus = available()
-    flags = _cpuinfo("flags", "Features").split()
     return {
-        "CPU": _cpuinfo("model name", "Processor") or platform.processor(),
-        "CPU flags": " ".join(flag for flag in _FLAGS if flag in flags) or "none of interest",
-        "CPUs": f"{cpus.usable}" + (f" (quota {cpus.quota:g})" if cpus.quota else ""),
-        "kernel": f"{platform.system()} {platform.release()}",
-        "Python": platform.python_version(),
-        "packages": ", ".join(_installed()),
+        **machine(),
         "peers": ", ".join(
             f"{package} {pinned(peer.environment)[package]}"
             for peer in PEERS_BY_NAME.values()
@@ -51,6 +44,20 @@ def description(model: ModelFiles) -> dict[str, str]:
         "model": model.name,
         "fingerprint": model.fingerprint,
         "graph sha256": model.sha256,
+    }
+
+
+def machine() -> dict[str, str]:
+    """Hardware and versions alone."""
+    cpus = available()
+    flags = _cpuinfo("flags", "Features").split()
+    return {
+        "CPU": _cpuinfo("model name", "Processor") or platform.processor(),
+        "CPU flags": " ".join(flag for flag in _FLAGS if flag in flags) or "none of interest",
+        "CPUs": f"{cpus.usable}" + (f" (quota {cpus.quota:g})" if cpus.quota else ""),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "Python": platform.python_version(),
+        "packages": ", ".join(_installed()),
         "commit": _commit(),
     }
 
