@@ -20,15 +20,21 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from google.rpc import status_pb2
 
+from encoder.h2load import LoadError
 from encoder.wires import ENCODE, encode_request
+from searchmesh.encoder.v1 import encoder_service_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from encoder.wires import Lane
 
 _DETAILS = "grpc-status-details-bin"
 _RETRY_INFO = "/google.rpc.RetryInfo"
 _LEAD_SECONDS = 0.2
 """Time to connect before the first call is due."""
+_START_SECONDS = 60.0
+"""Most time that the process takes to start, to write its requests and to tell of their fates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +60,10 @@ class Job:
     callers: int = 0
     """Of a closed loop, which goes through the plan at their pace; 0: an open one."""
     seconds: float = 0.0
-    """After which a closed loop begins no more calls; it goes through the plan again until
-    then. 0: it goes through the plan once."""
+    """After which a closed loop begins no more calls."""
+    repeats: bool = False
+    """Whether a closed loop goes through the plan again and again until then."""
+    lane: Lane = pb.LANE_QUERY
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +94,11 @@ class Report:
 
 
 class CallersProcess:
-    """Works a job off in a process of its own."""
+    """Works a job off in a process of its own; `with` ends it."""
 
     def __init__(self, job: Job) -> None:
+        last = max((one.at + one.timeout for one in job.plan), default=0.0)
+        self._within = job.seconds + last + _START_SECONDS
         self._process = subprocess.Popen(
             [sys.executable, "-m", "encoder.callers"],
             stdin=subprocess.PIPE,
@@ -98,25 +108,40 @@ class CallersProcess:
         assert self._process.stdin
         self._process.stdin.write(json.dumps(asdict(job)))
         self._process.stdin.close()
+        self._process.stdin = None  # so that `communicate` only reads
+
+    def __enter__(self) -> CallersProcess:
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self._process.kill()
+        self._process.communicate()
 
     def report(self) -> Report:
-        """Wait for its end."""
-        assert self._process.stdout
-        with self._process:
-            told = json.load(self._process.stdout)
-        return Report([Outcome(**one) for one in told["outcomes"]], told["cpu_seconds"])
+        """Wait for its end. Raises LoadError."""
+        try:
+            told, _ = self._process.communicate(timeout=self._within)
+        except subprocess.TimeoutExpired:
+            raise LoadError(f"the callers did not end in {self._within:.0f} s") from None
+        if self._process.returncode:
+            raise LoadError(f"the callers ended with {self._process.returncode}")
+        report = json.loads(told)
+        return Report([Outcome(**one) for one in report["outcomes"]], report["cpu_seconds"])
 
 
 def work_off(job: Job) -> Report:
-    """`CallersProcess`, waited for."""
-    return CallersProcess(job).report()
+    """`CallersProcess`, waited for. Raises LoadError."""
+    with CallersProcess(job) as process:
+        return process.report()
 
 
 class _Callers:
     def __init__(self, job: Job, channel: grpc.aio.Channel) -> None:
         # bytes both ways: what a message costs here is not the server's
         self._call: Any = channel.unary_unary(ENCODE)
-        self._bodies = [encode_request(texts, job.model).SerializeToString() for texts in job.texts]
+        self._bodies = [
+            encode_request(texts, job.model, job.lane).SerializeToString() for texts in job.texts
+        ]
         self._job = job
         self._start = time.perf_counter() + _LEAD_SECONDS
         self._outcomes: list[Outcome] = []
@@ -131,10 +156,10 @@ class _Callers:
         return self._outcomes
 
     def _in_time(self) -> Iterator[Planned]:
-        """The plan once, or again and again while there is time."""
-        seconds, plan = self._job.seconds, self._job.plan
-        for planned in chain.from_iterable(repeat(plan) if seconds else (plan,)):
-            if seconds and time.perf_counter() > self._start + seconds:
+        """The plan once, or again and again, while there is time."""
+        plan, end = self._job.plan, self._start + self._job.seconds
+        for planned in chain.from_iterable(repeat(plan) if self._job.repeats else (plan,)):
+            if time.perf_counter() > end:
                 return
             yield planned
 

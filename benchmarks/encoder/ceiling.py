@@ -9,6 +9,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from encoder.h2load import LoadError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -70,7 +72,7 @@ class Ceiling:
     def measure(
         self, texts: Sequence[str], batch_tokens: int, seconds: float
     ) -> Mapping[str, float]:
-        """Throughput of texts that are all known in advance."""
+        """Throughput of texts that are all known in advance. Raises LoadError, as all here do."""
         return self._ask(texts, batch_tokens, seconds)
 
     def measure_alone(self, texts: Sequence[str], seconds: float) -> Mapping[str, float]:
@@ -83,5 +85,8 @@ class Ceiling:
         assert self._process.stdout
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        answer: Mapping[str, float] = json.loads(self._process.stdout.readline())
+        line = self._process.stdout.readline()
+        if not line:
+            raise LoadError("the process without a server has ended")
+        answer: Mapping[str, float] = json.loads(line)
         return answer

@@ -31,9 +31,12 @@ _MOST_OPEN_CALLS = 10_000
 
 _HTTP_OK = 200
 
-
 _PATIENCE_SECONDS = 20.0
 """Beyond the time that a closed loop is to run, for its slowest call."""
+
+_CALL_SECONDS = 60.0
+"""Most time for one call of a caller who makes a given number of them, or of an open loop for all
+that is unanswered at its end."""
 
 _ATTEMPTS = 3
 
@@ -99,10 +102,14 @@ def closed_loop(
 
 
 def counted(target: Target, texts: Sequence[Sequence[str]], *, calls: int) -> Load:
-    """One caller for each call's texts, who makes so many calls, one after another."""
+    """One caller for each call's texts, who makes so many calls, one after another.
+
+    Raises LoadError where they take longer than anybody waits.
+    """
     bodies = [target.wire.body(one) for one in texts]
     options = [["-c", "1", "-m", "1", "-n", str(calls)] for _ in bodies]
-    return _run_side_by_side(target, target.wire, bodies, options)
+    within = calls * _CALL_SECONDS
+    return _run_side_by_side(target, target.wire, bodies, options, within=within)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +123,11 @@ class Arrivals:
 
 
 def open_loop(target: Target, arrivals: Sequence[Arrivals]) -> list[Load]:
-    """Calls that begin at their time, whatever has become of those before; a Load for each."""
+    """Calls that begin at their time, whatever has become of those before; a Load for each.
+
+    Raises LoadError where some are not answered long after the last began.
+    """
+    within = max(float(one.offsets.max(initial=0.0)) for one in arrivals) + _CALL_SECONDS
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
         started = []
         for at, one in enumerate(arrivals):
@@ -128,12 +139,18 @@ def open_loop(target: Target, arrivals: Sequence[Arrivals]) -> list[Load]:
             body = one.wire.body(one.texts)
             process = _H2load(Path(folder) / str(at), target, one.wire, body, options)
             started.append(running.enter_context(process))
-        return [process.finish(one.offsets) for process, one in zip(started, arrivals, strict=True)]
+        return [
+            process.finish(within, one.offsets)
+            for process, one in zip(started, arrivals, strict=True)
+        ]
 
 
 def poisson(rate: float, seconds: float, random: np.random.Generator) -> np.ndarray:
-    """Ascending offsets of arrivals that know nothing of each other. rate: of a second."""
-    count = random.poisson(rate * seconds)
+    """Ascending offsets of arrivals that know nothing of each other, at least one.
+
+    rate: of a second.
+    """
+    count = max(1, random.poisson(rate * seconds))
     return np.sort(random.uniform(0, seconds, count))
 
 
@@ -143,7 +160,7 @@ def _run_side_by_side(
     bodies: Sequence[bytes],
     options: Sequence[Sequence[str]],
     *,
-    within: float | None = None,
+    within: float,
 ) -> Load:
     """within: seconds after which each should end. Raises EndlessLoadError where one does not."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
@@ -154,8 +171,8 @@ def _run_side_by_side(
             )
             for at, (body, option) in enumerate(zip(bodies, options, strict=True))
         ]
-        limit = None if within is None else within + _PATIENCE_SECONDS
-        return Load.together([process.finish(within=limit) for process in processes])
+        limit = within + _PATIENCE_SECONDS
+        return Load.together([process.finish(limit) for process in processes])
 
 
 class _H2load:
@@ -185,13 +202,13 @@ class _H2load:
             self._process.kill()
             self._process.wait()
 
-    def finish(self, offsets: np.ndarray | None = None, within: float | None = None) -> Load:
-        """Wait for its end. offsets: when calls should have begun. within: most seconds to wait.
+    def finish(self, within: float, offsets: np.ndarray | None = None) -> Load:
+        """Wait for its end. within: most seconds to wait. offsets: when calls should have begun.
 
         Raises LoadError.
         """
         assert self._process.stdout
-        limit = threading.Timer(within or threading.TIMEOUT_MAX, self._process.kill)
+        limit = threading.Timer(within, self._process.kill)
         limit.daemon = True
         limit.start()
         told = self._process.stdout.read()
@@ -201,7 +218,9 @@ class _H2load:
         self._process.returncode = os.waitstatus_to_exitcode(status)
         self._process.stdout.close()
         if is_endless:
-            raise EndlessLoadError(f"h2load against {self._target.name} did not end in {within} s")
+            raise EndlessLoadError(
+                f"h2load against {self._target.name} did not end in {within:.0f} s"
+            )
         done = _DONE.search(told)
         if self._process.returncode or done is None:
             raise LoadError(f"h2load against {self._target.name}:\n{told}")

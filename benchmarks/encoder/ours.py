@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
-import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -31,8 +29,6 @@ WITHOUT_REPEATS = {"ENCODER_CACHE_BYTES": "0", "ENCODER_COALESCE": "false"}
 """Every content is computed, also one that was seen before."""
 
 _SERVICE = "searchmesh.encoder.v1.EncoderService"
-_METRIC = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
-_LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +39,6 @@ class Encoder:
     model: str
     address: str
     health_address: str
-    metrics_url: str
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """(texts, dimension) float32."""
@@ -54,16 +49,6 @@ class Encoder:
     def called_by(self, wire: Wire) -> Target:
         """The same server, called in another way."""
         return replace(self.target, wire=wire)
-
-    def count(self, name: str, **labels: str) -> float:
-        """The sum of a metric over all its series that have these labels."""
-        with urllib.request.urlopen(self.metrics_url, timeout=10) as answer:
-            text = answer.read().decode()
-        return sum(
-            float(value)
-            for found, given, value in _METRIC.findall(text)
-            if found == name and labels.items() <= dict(_LABEL.findall(given)).items()
-        )
 
     def is_serving(self) -> bool:
         """Whether the default model is warm."""
@@ -96,14 +81,21 @@ def encoder(
     with ServerProcess(name, command, environ, log) as process:
         ports = listening_ports(process)
         found = Encoder(
-            Target(name, process, f"http://127.0.0.1:{ports['grpc']}", grpc_wire(model.name)),
+            our_target(name, process, ports, model),
             model.name,
             address=f"127.0.0.1:{ports['grpc']}",
             health_address=f"127.0.0.1:{ports['health']}",
-            metrics_url=f"http://127.0.0.1:{ports['metrics']}/metrics",
         )
         process.wait_until(found.is_serving)
         yield found
+
+
+def our_target(
+    name: str, process: ServerProcess, ports: Mapping[str, int], model: ModelFiles
+) -> Target:
+    """A server of ours, called with single queries' lane and deadline."""
+    base, metrics = (f"http://127.0.0.1:{ports[purpose]}" for purpose in ("grpc", "metrics"))
+    return Target(name, process, base, grpc_wire(model.name), f"{metrics}/metrics")
 
 
 def listening_ports(process: ServerProcess) -> dict[str, int]:

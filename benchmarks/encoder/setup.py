@@ -10,13 +10,11 @@ import numpy as np
 
 from encoder.bench import ECHO, OURS, Bench
 from encoder.ceiling import Ceiling
-from encoder.ours import WITHOUT_REPEATS, encoder, listening_ports
+from encoder.ours import WITHOUT_REPEATS, encoder, listening_ports, our_target
 from encoder.peer import PEERS_BY_NAME
 from encoder.processes import BENCHMARKS, ServerProcess
 from encoder.sweep import Peers
-from encoder.target import Target
 from encoder.texts import Texts
-from encoder.wires import grpc_wire
 from searchmesh_encoder.cpus import available_cpus
 
 if TYPE_CHECKING:
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
 
     from encoder.model import ModelFiles
     from encoder.ours import Encoder
+    from encoder.target import Target
 
 ALIKE = 0.9999
 """Least cosine of a peer's vector and ours: one model file, run in other batches and versions."""
@@ -78,8 +77,7 @@ def _echo(model: ModelFiles, log: Path) -> Iterator[Target]:
     }
     command = [sys.executable, "-m", "encoder.echo_server"]
     with ServerProcess(ECHO, command, environ, log) as process:
-        base = f"http://127.0.0.1:{listening_ports(process)['grpc']}"
-        yield Target(ECHO, process, base, grpc_wire(model.name))
+        yield our_target(ECHO, process, listening_ports(process), model)
 
 
 def _same_vectors(ours: Encoder, texts: Sequence[str]) -> Callable[[Target], None]:

@@ -6,6 +6,7 @@ import enum
 from typing import TYPE_CHECKING
 
 from encoder import h2load
+from encoder.processes import ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from encoder.model import ModelFiles
     from encoder.peer import Peer, Setting
     from encoder.target import Target
+
+_WARM_SECONDS = 1.0
 
 
 class Kind(enum.Enum):
@@ -54,11 +57,17 @@ class Peers:
 
     def __exit__(self, *_raised: object) -> None:
         for name in self.names:
-            self._stop(name)
+            self.stop(name)
 
     def target(self, name: str, kind: Kind) -> Target:
-        """A peer that runs at its best setting for a kind of load."""
+        """A peer that runs at its best setting for a kind of load. Raises ServerError."""
+        if name not in self.best[kind]:
+            raise ServerError(f"{name} answered {kind.value} at no setting")
         return self._at(name, self.best[kind][name])
+
+    def best_rate(self, name: str, kind: Kind) -> float:
+        """Texts a second at that setting."""
+        return max(self.swept[kind][name].values())
 
     def settings(self, name: str) -> Sequence[Setting]:
         """Those of its sweep."""
@@ -71,7 +80,10 @@ class Peers:
         loads: Mapping[Kind, Sequence[Sequence[str]]],
         seconds: float,
     ) -> None:
-        """Measure one setting under each kind of load, and remember it where it is the best."""
+        """Measure one setting under each kind of load, and remember it where it is the best.
+
+        Raises ServerError, LoadError.
+        """
         target = self._at(name, setting)
         for kind, texts in loads.items():
             rate = _rate(target, kind, texts, seconds)
@@ -80,11 +92,17 @@ class Peers:
                 self.best[kind][name] = setting
             rates[str(setting)] = rate
 
+    def stop(self, name: str) -> None:
+        """End a peer, if it runs: the next measurement starts it anew."""
+        if name in self._running:
+            _, target = self._running.pop(name)
+            target.process.stop()
+
     def _at(self, name: str, setting: Setting) -> Target:
         running = self._running.get(name)
-        if running and running[0] == setting:
+        if running and running[0] == setting and running[1].process.is_running():
             return running[1]
-        self._stop(name)
+        self.stop(name)
         self._started += 1
         folder = self._folder / f"{self._started}-{name.lower()}"
         target = self._peers[name].start(self._model, setting, folder)
@@ -92,16 +110,11 @@ class Peers:
         self._check(target)
         return target
 
-    def _stop(self, name: str) -> None:
-        if name in self._running:
-            _, target = self._running.pop(name)
-            target.process.stop()
-
 
 def _rate(target: Target, kind: Kind, texts: Sequence[Sequence[str]], seconds: float) -> float:
     """Texts a second; those of a server that fails calls do not count."""
     if kind is Kind.QUERIES:
-        h2load.closed_loop(target, texts, callers=32, seconds=seconds / 2)
+        h2load.closed_loop(target, texts, callers=32, seconds=_WARM_SECONDS)
         load = h2load.closed_loop(target, texts, callers=32, seconds=seconds)
     else:
         load = h2load.counted(target, texts, calls=1)

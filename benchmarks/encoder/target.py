@@ -7,6 +7,8 @@ import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from encoder.scrape import Scrape, scrape
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -27,6 +29,8 @@ class Target:
     base: str
     """`http://host:port`."""
     wire: Wire
+    metrics_url: str = ""
+    """Of a server of ours."""
 
     def answers(self) -> bool:
         """Whether an HTTP server encodes by now."""
@@ -43,3 +47,7 @@ class Target:
         )
         with urllib.request.urlopen(request, timeout=_CALL_SECONDS) as answer:
             return self.wire.vectors(answer.read())
+
+    def scrape(self) -> Scrape:
+        """Its metrics; none of a server that is not ours. Raises OSError."""
+        return scrape(self.metrics_url) if self.metrics_url else Scrape({})

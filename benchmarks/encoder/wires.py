@@ -6,7 +6,7 @@ import base64
 import json
 import struct
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from searchmesh.type.v1 import content_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    Lane: TypeAlias = pb.Lane.ValueType
 
 ENCODE = "/searchmesh.encoder.v1.EncoderService/Encode"
 
@@ -34,16 +36,14 @@ class Wire:
 
 
 def encode_request(
-    texts: Sequence[str], model: str, lane: pb.Lane.ValueType = pb.LANE_QUERY
+    texts: Sequence[str], model: str, lane: Lane = pb.LANE_QUERY
 ) -> pb.EncodeRequest:
     """What our callers send."""
     contents = [content_pb2.Content(text=text) for text in texts]
     return pb.EncodeRequest(model=model, contents=contents, lane=lane)
 
 
-def grpc_wire(
-    model: str, lane: pb.Lane.ValueType = pb.LANE_QUERY, timeout_milliseconds: int = 60_000
-) -> Wire:
+def grpc_wire(model: str, lane: Lane = pb.LANE_QUERY, timeout_milliseconds: int = 60_000) -> Wire:
     """One Encode call, unary, with a deadline. Source: grpc/doc/PROTOCOL-HTTP2.md."""
     return Wire(
         path=ENCODE,

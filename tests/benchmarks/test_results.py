@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from encoder.results import Results, at_least, at_most, best
+import math
+
+from encoder.results import Results, at_least, at_most, best, no_failures, ratio
 
 
 def test_medians_are_taken_figure_by_figure() -> None:
@@ -11,11 +13,28 @@ def test_medians_are_taken_figure_by_figure() -> None:
     assert results.medians("b") == {}
 
 
+def test_one_round_with_failures_is_enough_to_miss() -> None:
+    results = Results()
+    for failed in (0.0, 4.0, 0.0):
+        results.add("a", "ours", {"failed": failed})
+    assert no_failures("a", results.medians("a")).verdict == "missed by 4"
+
+
+def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
+    results = Results()
+    results.failed("a", "ours", "LoadError: h2load is gone")
+    assert "a" in results
+    medians = results.medians("a")
+    assert math.isnan(medians["ours"]["p99_ms"])
+    assert no_failures("a", medians).verdict == "not measured"
+    assert at_least("a", "", ratio(1.0, 0.0), 2.0).verdict == "not measured"
+
+
 def test_a_verdict_says_by_how_much() -> None:
     assert at_least("a", "", 2.1, 2.0).verdict == "met"
-    assert at_least("a", "", 1.5, 2.0).verdict == "missed by 25%"
+    assert at_least("a", "", 1.5, 2.0).verdict == "missed by 25.0%"
     assert at_most("a", "", 2.0, 2.0).verdict == "met"
-    assert at_most("a", "", 3.0, 2.0).verdict == "missed by 50%"
+    assert at_most("a", "", 3.0, 2.0).verdict == "missed by 50.0%"
     assert at_most("a", "", 3.0, 0.0).verdict == "missed by 3"
 
 

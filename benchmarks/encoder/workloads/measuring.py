@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass, field
 from itertools import cycle, islice
 from math import ceil
 from typing import TYPE_CHECKING
@@ -9,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from encoder.ceiling import PASS_TOKENS
+from encoder.profile import profile
+from encoder.scrape import Scrape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,52 +20,89 @@ if TYPE_CHECKING:
     from encoder.bench import Bench
     from encoder.ceiling import Best
     from encoder.h2load import Load
-    from encoder.ours import Encoder
     from encoder.results import Sample
     from encoder.target import Target
 
 
-def served(target: Target, texts_a_call: int, run: Callable[[], Load]) -> dict[str, float]:
-    """What a load was answered with, and the CPU time of both sides, a text."""
-    cpu = target.process.cpu_seconds()
-    load = run()
-    if not load.answered:
-        raise target.process.error("answered no call of a load")
-    cpu = target.process.cpu_seconds() - cpu
-    texts = load.answered * texts_a_call
+@dataclass(slots=True)
+class Meter:
+    """What a server spends and counts while its block lasts, and what its texts cost.
+
+    Where that is our encoder, `sample` says where its time goes, too.
+    """
+
+    target: Target
+    cpus: int
+    cpu_seconds: float = 0.0
+    seconds: float = 0.0
+    change: Scrape = field(default_factory=lambda: Scrape({}))
+    """What the metrics of a server of ours grew by."""
+    _before: Scrape = field(default_factory=lambda: Scrape({}))
+
+    def __enter__(self) -> Meter:
+        self._before = self.target.scrape()
+        self.cpu_seconds = self.target.process.cpu_seconds()
+        self.seconds = time.perf_counter()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if raised[0] is not None:
+            return
+        self.seconds = time.perf_counter() - self.seconds
+        self.cpu_seconds = self.target.process.cpu_seconds() - self.cpu_seconds
+        self.change = self.target.scrape().since(self._before)
+
+    def calls(self, code: str) -> float:
+        """Encode calls that ended with a status, as gRPC's own metrics spell it."""
+        return self.change.sum("grpc_server_handled_total", grpc_method="Encode", grpc_code=code)
+
+    def not_ok(self) -> float:
+        """Encode calls that ended badly, by the server's own count: h2load sees no grpc-status.
+
+        Those that were cancelled are not counted: h2load hangs up when its time is over.
+        """
+        every = self.change.sum("grpc_server_handled_total", grpc_method="Encode")
+        return every - self.calls("OK") - self.calls("Canceled")
+
+    def costs(self) -> Sample:
+        """The server's CPU beside the wall, and where our encoder's time goes."""
+        times = {"server_cpu_seconds": self.cpu_seconds, "seconds": self.seconds}
+        if "encoder_batch_items_sum" not in self.change.names():
+            return times
+        where = profile(
+            self.change, seconds=self.seconds, cpus=self.cpus, cpu_seconds=self.cpu_seconds
+        )
+        return times | dict(where)
+
+
+def served(
+    bench: Bench, target: Target, texts_a_call: int, run: Callable[[], Load]
+) -> dict[str, float]:
+    """What a load was answered with, and the CPU time of both sides. Raises ServerError."""
+    with Meter(target, bench.cpus) as meter:
+        load = run()
+    return answered(meter, load, texts_a_call)
+
+
+def answered(meter: Meter, load: Load, texts_a_call: int = 1) -> dict[str, float]:
+    """A load as a sample; what the server's own counters call failed is no answer.
+
+    Raises ServerError where nothing was answered.
+    """
+    good = load.answered - meter.not_ok()
+    if good <= 0:
+        raise meter.target.process.error("answered no call of a load")
+    texts = good * texts_a_call
     p50, p99 = np.percentile(load.latencies, (50, 99)) * 1e3
     return {
         "texts_per_second": texts / load.seconds,
         "p50_ms": float(p50),
         "p99_ms": float(p99),
-        "server_cpu_ms": cpu / texts * 1e3,
+        "server_cpu_ms": meter.cpu_seconds / texts * 1e3,
         "generator_cpu_ms": load.cpu_seconds / texts * 1e3,
-        "failed": float(load.failed),
-        "seconds": load.seconds,
+        "failed": load.failed + meter.not_ok(),
+        **meter.costs(),
     }
-
-
-def answered(load: Load) -> dict[str, float]:
-    """What single texts were answered with, beside others whose CPU time cannot be told apart."""
-    p50, p99 = np.percentile(load.latencies, (50, 99)) * 1e3
-    return {
-        "texts_per_second": load.answered / load.seconds,
-        "p50_ms": float(p50),
-        "p99_ms": float(p99),
-        "generator_cpu_ms": load.cpu_seconds / load.answered * 1e3,
-        "failed": float(load.failed),
-    }
-
-
-def not_ok(encoder: Encoder) -> float:
-    """Encode calls that ended badly, by the encoder's own count: h2load sees no grpc-status.
-
-    Those that were cancelled are not counted: h2load hangs up when its time is over.
-    """
-    name, method = "grpc_server_handled_total", "Encode"
-    every = encoder.count(name, grpc_method=method)
-    fine = (encoder.count(name, grpc_method=method, grpc_code=code) for code in ("OK", "Canceled"))
-    return every - sum(fine)
 
 
 def at_ceiling(bench: Bench, workload: str, texts: Sequence[str]) -> Sample:
@@ -74,7 +115,7 @@ def at_ceiling(bench: Bench, workload: str, texts: Sequence[str]) -> Sample:
         "server_cpu_ms": measured["cpu_ms"],
         "useful_share": measured["useful_share"],
         "batch_tokens": float(budget),
-        "seconds": measured["seconds"],
+        **_times(measured),
     }
 
 
@@ -86,8 +127,14 @@ def alone(bench: Bench, texts: Sequence[str], seconds: float) -> Sample:
         "p50_ms": measured["p50_ms"],
         "p99_ms": measured["p99_ms"],
         "server_cpu_ms": measured["cpu_ms"],
-        "seconds": measured["seconds"],
+        **_times(measured),
     }
+
+
+def _times(measured: Sample) -> Sample:
+    texts = measured["texts_per_second"] * measured["seconds"]
+    cpu_seconds = measured["cpu_ms"] * texts / 1e3
+    return {"server_cpu_seconds": cpu_seconds, "seconds": measured["seconds"]}
 
 
 def best_batches(bench: Bench, workload: str, texts: Sequence[str]) -> Best:

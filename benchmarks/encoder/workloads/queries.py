@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 
 from encoder import h2load
 from encoder.bench import BARE, CEILING, ECHO, OURS
-from encoder.results import at_least, at_most, best
+from encoder.results import at_least, at_most, best, no_failures, ratio
 from encoder.sweep import Kind
-from encoder.workloads.measuring import alone, at_ceiling, not_ok, served
+from encoder.workloads.measuring import alone, at_ceiling, served
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from encoder.bench import Bench
-    from encoder.ours import Encoder
-    from encoder.results import Goal, Results, Sample
+    from encoder.results import Goal, Medians, Results, Sample
+
+_USUAL_CALLERS = 32
+"""For whom throughput is held against others'."""
 
 _WARM_SECONDS = 0.5
 _MORE_MS = 0.3
@@ -53,58 +55,38 @@ class Queries:
         target = self._bench.target(contender, Kind.QUERIES)
         calls = [[query] for query in self._queries]
         h2load.closed_loop(target, calls, callers=self._callers, seconds=_WARM_SECONDS)
-        ours = self._bench.ours
-        bad = not_ok(ours)
-        batches, queries = _batches(ours)
-        sample = served(
+        return served(
+            self._bench,
             target,
             1,
             lambda: h2load.closed_loop(
                 target, calls, callers=self._callers, seconds=self._bench.seconds
             ),
         )
-        sample["failed"] += not_ok(ours) - bad
-        if contender == OURS:
-            more_batches, more_queries = _batches(ours)
-            sample["texts_a_batch"] = (more_queries - queries) / (more_batches - batches)
-        return sample
 
     def goals(self, results: Results) -> list[Goal]:
         medians = results.medians(self.key)
-        ours = medians[OURS]
         if self._callers == 1:
             bound = medians[BARE]["p50_ms"] + medians[ECHO]["p50_ms"] + _MORE_MS
+            sentence = "p50, ms ≤ bare + echo + 0.3 ms"
             return [
-                at_most(self.key, "p50, ms ≤ bare + echo + 0.3 ms", ours["p50_ms"], bound),
+                at_most(self.key, sentence, medians[OURS]["p50_ms"], bound),
+                no_failures(self.key, medians),
             ]
-        found = [
-            at_most(self.key, "failures: none", ours["failed"], 0.0),
-            *self._against_others(results),
-        ]
-        if "a32" in results and self.key != "a32":
-            at_32 = results.medians("a32")[OURS]["texts_per_second"]
-            share = ours["texts_per_second"] / at_32
+        found = self._against_others(medians) if self._callers == _USUAL_CALLERS else []
+        if self._callers > _USUAL_CALLERS:
+            usual = results.medians(f"a{_USUAL_CALLERS}")[OURS]["texts_per_second"]
+            share = ratio(medians[OURS]["texts_per_second"], usual)
             found.append(at_least(self.key, "throughput ÷ that at 32 callers ≥ 0.9", share, 0.9))
-        return found
+        return [*found, no_failures(self.key, medians)]
 
-    def _against_others(self, results: Results) -> list[Goal]:
-        medians = results.medians(self.key)
-        rate = medians[OURS]["texts_per_second"]
-        ceiling = medians[CEILING]
-        found = []
-        if self._bench.peers.names:
-            name, peer = best(medians, self._bench.peers.names, "texts_per_second")
-            found.append(
-                at_least(self.key, f"throughput ÷ best peer ({name}) ≥ 2", rate / peer, 2.0)
-            )
-        share = rate / ceiling["texts_per_second"]
-        found.append(at_least(self.key, "throughput ÷ ceiling ≥ 0.70", share, 0.70))
-        cpu = medians[OURS]["server_cpu_ms"]
-        bound = ceiling["alone_cpu_ms"] + _MORE_MS
-        found.append(at_most(self.key, "server CPU a query, ms ≤ bare + 0.30 ms", cpu, bound))
-        return found
-
-
-def _batches(encoder: Encoder) -> tuple[float, float]:
-    """Batches that were computed so far, and texts in them."""
-    return encoder.count("encoder_batch_items_count"), encoder.count("encoder_batch_items_sum")
+    def _against_others(self, medians: Medians) -> list[Goal]:
+        rate, ceiling = medians[OURS]["texts_per_second"], medians[CEILING]
+        name, peer = best(medians, self._bench.peers.names, "texts_per_second")
+        share = ratio(rate, ceiling["texts_per_second"])
+        cpu, bound = medians[OURS]["server_cpu_ms"], ceiling["alone_cpu_ms"] + _MORE_MS
+        return [
+            at_least(self.key, f"throughput ÷ best peer ({name}) ≥ 2", ratio(rate, peer), 2.0),
+            at_least(self.key, "throughput ÷ ceiling ≥ 0.70", share, 0.70),
+            at_most(self.key, "server CPU a query, ms ≤ bare + 0.30 ms", cpu, bound),
+        ]
