@@ -1,19 +1,22 @@
-"""Servers as processes: started, awaited, measured, ended."""
+"""Servers as processes: started, awaited, measured, ended with all that they started."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import time
+import uuid
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 BENCHMARKS = Path(__file__).parents[1]
 """On the path of every process that runs modules of ours."""
@@ -23,9 +26,37 @@ _STOP_SECONDS = 10
 _POLL_SECONDS = 0.1
 _TAIL_LINES = 15
 
+_MARK = "SEARCHMESH_BENCH_RUN"
+"""Variable that all descendants of this process inherit, also those that leave their group."""
+
 
 class ServerError(Exception):
     """A server did not start, or does not do what it should; holds the end of its log."""
+
+
+@contextmanager
+def all_ended() -> Iterator[None]:
+    """Whatever is started within the block, and by what was started, is ended when it ends.
+
+    Stopping server by server is gentler: this kills what that left.
+    """
+    mark = os.environ[_MARK] = uuid.uuid4().hex
+    try:
+        yield
+    finally:
+        del os.environ[_MARK]
+        for one in psutil.process_iter():
+            if _environ(one).get(_MARK) == mark and one.pid != os.getpid():
+                with contextlib.suppress(psutil.Error):
+                    one.kill()
+
+
+def _environ(process: psutil.Process) -> Mapping[str, str]:
+    try:
+        found: Mapping[str, str] = process.environ()
+    except (psutil.Error, OSError):  # ended, or somebody else's
+        return {}
+    return found
 
 
 class ServerProcess:
@@ -78,17 +109,26 @@ class ServerProcess:
         """Resident memory of its processes together."""
         return sum(one.memory_info().rss for one in self._processes())
 
+    def is_running(self) -> bool:
+        """Whether its first process has not ended."""
+        return self._process.poll() is None
+
     def stop(self) -> None:
-        """End it as an operator would, and by force what is left."""
+        """End it as an operator would; by force what is left, of its group and below it."""
         below = self._processes()
         assert self._process.stdin
-        self._process.stdin.close()
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-        _, alive = psutil.wait_procs(below, _STOP_SECONDS)
-        for one in alive:
-            one.kill()
-        self._process.wait()
+        try:
+            self._process.stdin.close()
+            if self.is_running():
+                self._process.send_signal(signal.SIGTERM)
+            psutil.wait_procs(below, _STOP_SECONDS)
+        finally:  # also when the wait is cut short
+            for one in below:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
 
     def _processes(self) -> list[psutil.Process]:
         try:
