@@ -19,11 +19,13 @@ Content = str | None
 class Oracle:
     """The possible contents of every document.
 
-    Each document belongs to one writer, which does one thing to it at a time. What was acknowledged
-    is certain; what was not may have happened or not, until something later is acknowledged.
+    Each document belongs to one writer, which begins one write of it at a time. What was
+    acknowledged is certain: nothing that was begun before it can be there any more. What was not
+    may have happened or not, until something later is acknowledged.
     """
 
-    _possible: dict[str, set[Content]] = field(default_factory=dict)
+    _possible: dict[str, list[Content]] = field(default_factory=dict)
+    """In the order in which their writes began."""
     _ever: defaultdict[str, set[Content]] = field(default_factory=lambda: defaultdict(set))
     _lock: Lock = field(default_factory=Lock)
 
@@ -31,29 +33,33 @@ class Oracle:
         """A write sets out: from now on it may be seen."""
         with self._lock:
             for document_id, content in contents.items():
-                self._possible.setdefault(document_id, {None}).add(content)
+                self._possible.setdefault(document_id, [None]).append(content)
                 self._ever[document_id].add(content)
 
     def acknowledged(self, contents: Mapping[str, Content]) -> None:
-        """The write was answered: nothing of before may be seen any more."""
+        """The write happened: nothing of before may be seen any more."""
         with self._lock:
             for document_id, content in contents.items():
-                self._possible[document_id] = {content}
+                possible = self._possible[document_id]
+                # not there: something later was acknowledged before
+                if content in possible:
+                    latest = len(possible) - 1 - possible[::-1].index(content)
+                    del possible[:latest]
 
     def certain(self, document_id: str) -> Content:
         """What a document must hold; None too where that is not certain."""
         with self._lock:
-            possible = self._possible.get(document_id, {None})
-            return next(iter(possible)) if len(possible) == 1 else None
+            possible = self._possible.get(document_id, [None])
+            return possible[0] if len(possible) == 1 else None
 
     def faults(self, found: Mapping[str, str]) -> list[str]:
         """Why this cannot be what is stored, given that everything has come to rest."""
         with self._lock:
             ids = sorted({*self._possible, *found})
-            wrong = [one for one in ids if found.get(one) not in self._possible.get(one, {None})]
+            wrong = [one for one in ids if found.get(one) not in self._possible.get(one, [None])]
             return [
                 f"{one}: {_shown(found.get(one))} instead of "
-                f"{' or '.join(sorted(map(_shown, self._possible.get(one, {None}))))}"
+                f"{' or '.join(map(_shown, self._possible.get(one, [None])))}"
                 for one in wrong
             ]
 
