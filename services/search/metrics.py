@@ -116,6 +116,7 @@ class SearchMetrics:
         """Count documents of an export."""
         self._exported.inc(count)
 
+
 class ImportMetrics:
     """What this replica does for imports."""
 

@@ -50,10 +50,10 @@ async def test_every_document_comes_once_in_order_with_its_vector(
     plain = await whole(export(stack, things))
     assert [one.id for one in plain] == ids
     assert [one.stored for one in plain] == [one.encode() for one in ids]
-    assert {one.vector for one in plain} == {None}
+    assert all(one.segments is None for one in plain)
     with_vectors = await whole(export(stack, things, with_vectors=True))
     assert [one.id for one in with_vectors] == ids
-    vectors = [one.vector for one in with_vectors if one.vector is not None]
+    vectors = [one.segments.vectors[0] for one in with_vectors if one.segments is not None]
     assert [one.tolist() for one in vectors] == [[int(one), 1, 0, 0] for one in ids]
 
 
@@ -106,8 +106,8 @@ async def test_what_changes_meanwhile_comes_in_one_of_its_states(
             await stack.sweeper.sweep(soon())
     assert [one.id for one in exported] == ["a", "b", "c", "d", "e", "ee", "f", "g", "i"]
     for one in exported:
-        assert one.vector is not None
-        assert (one.stored, one.vector[0]) in {(b"old", 1), (b"new", 2)}
+        assert one.segments is not None
+        assert (one.stored, one.segments.vectors[0, 0]) in {(b"old", 1), (b"new", 2)}
     assert {one.stored for one in exported if one.id in "def"} == {b"new"}
 
 
@@ -140,8 +140,8 @@ async def test_a_document_that_is_replaced_all_the_time(stack: Stack) -> None:
 
     stack.engine.patch("vectors", replace_first)
     (only,) = await whole(export(stack, things, with_vectors=True))
-    assert only.vector is not None
-    assert (only.stored, only.vector[0]) == (b"\x03", 3)
+    assert only.segments is not None
+    assert (only.stored, only.segments.vectors[0, 0]) == (b"\x03", 3)
 
 
 async def test_a_collection_deleted_meanwhile_is_not_found(stack: Stack, short_pages: None) -> None:
@@ -196,8 +196,8 @@ async def test_under_writes_without_end(stack: Stack, short_pages: None) -> None
             assert [one for one in found if "x" not in one] == ids
             assert len(found) == len(set(found))
             for one in whole_export:
-                assert one.vector is not None
-                assert int(one.stored) == one.vector[0]
+                assert one.segments is not None
+                assert int(one.stored) == one.segments.vectors[0, 0]
     finally:
         exported.set()
         await writing
