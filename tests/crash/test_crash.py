@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from searchmesh import Client, RetryPolicy
+from searchmesh import Client, RetryPolicy, Segmentation
 from tests.mesh import Mesh
 from tests.models import write_text_model
 
@@ -19,12 +19,15 @@ from .history import History
 from .killer import Killer
 from .oracle import Oracle, Texts
 from .readback import read, unexplained_rows
-from .writers import COLLECTION, Scene, Writer
+from .writers import Scene, Writer, settle
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_WRITERS = 3
+_WHOLE, _PASSAGES = "notes", "passages"
+_WRITERS = {"w0": _WHOLE, "w1": _WHOLE, "p0": _PASSAGES}
+_MOST_WORDS = {_WHOLE: 3, _PASSAGES: 30}
+"""Of a text: within the model's window, and several times that."""
 
 
 @pytest.mark.slow
@@ -54,8 +57,12 @@ def crash(folder: Path, *, kills: int, seed: int) -> None:
         scene.history.note("began", seed=seed)
         try:
             mesh.start()
-            client.create_collection(COLLECTION, model="tiny")
-            writers = [Writer(scene, f"w{number}", seed + number) for number in range(_WRITERS)]
+            client.create_collection(_WHOLE, model="tiny")
+            client.create_collection(_PASSAGES, model="tiny", segmentation=Segmentation.SEGMENTS)
+            writers = [
+                Writer(scene, collection, name, seed + number, _MOST_WORDS[collection])
+                for number, (name, collection) in enumerate(_WRITERS.items())
+            ]
             for writer in writers:
                 writer.start()
             try:
@@ -67,11 +74,19 @@ def crash(folder: Path, *, kills: int, seed: int) -> None:
             mesh.wait_until_serving()
             # with retries: a channel learns that its server is back some time after others do
             with Client(replace(mesh.connection, retries=RetryPolicy())) as reader:
-                found, faults = read(reader, COLLECTION)
+                faults = settle(scene, reader)
+                found: dict[str, str] = {}
+                for collection in (_WHOLE, _PASSAGES):
+                    there, wrong = read(reader, collection)
+                    found |= there
+                    faults += wrong
         finally:
             mesh.close()
     faults = [*scene.faults, *faults, *oracle.faults(found)]
     faults += asyncio.run(unexplained_rows(mesh.home))
     seconds = time.monotonic() - began
-    print(f"seed {seed}: killed {killed} in {seconds:.0f} s, {len(found)} documents read back")
+    print(
+        f"seed {seed}: killed {killed} in {seconds:.0f} s, {len(found)} documents and "
+        f"{len(scene.imports)} imports read back"
+    )
     assert not faults, f"seed {seed}: {faults[:10]}, {file.name}"
