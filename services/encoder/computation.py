@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from searchmesh_common.errors import DeadlineExceeded, Internal, ServiceError
 from searchmesh_encoder.content import Content
@@ -37,8 +36,7 @@ _MISSING = Embedding(Internal("not computed yet"))
 _FORGOTTEN = Content(None, "")
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """What became of reading a content."""
 
     outcome: Readable

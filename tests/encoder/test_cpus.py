@@ -196,8 +196,10 @@ def test_a_quota_above_a_real_cgroup(controller: str, limits: dict[str, str]) ->
     assert found.usable == 1
 
 
-def test_a_real_cpuset() -> None:
-    folder = Path("/sys/fs/cgroup/cpuset") / f"searchmesh-test-{os.getpid()}"
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_real_cpuset(version: int) -> None:
+    above = Path("/sys/fs/cgroup/cpuset") if version == 1 else own_cgroup("")
+    folder = above / f"searchmesh-test-{os.getpid()}"
     first = str(min(os.sched_getaffinity(0)))
     with real_cgroup(folder, cpuset__cpus=first, cpuset__mems="0") as cgroup:
         assert seen_from(cgroup).allowed == 1

@@ -86,11 +86,14 @@ class Scheduler:
         self._most_running = most_running
         # where places are few, idle workers take turns, so that each one's waiting is counted in
         # what it costs; else the one whose caches are warm is next
-        self._next_idle = -1 if most_running == math.inf else 0
+        self._is_capped = most_running < math.inf
+        self._next_idle = 0 if self._is_capped else -1
         self._lock = threading.Lock()
         self._pools = {
             lane: _Pool(lane, FairQueue(batch_tokens, age_bound_seconds)) for lane in Lane
         }
+        self._queries_first = tuple(self._pools.values())
+        self._bulk_first = self._queries_first[::-1]
         self._running = 0
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -210,11 +213,11 @@ class Scheduler:
 
     def _by_turn(self) -> Sequence[_Pool]:
         """The pools, first the one that comes first where places are few."""
-        queries, bulk = self._pools.values()
-        if self._most_running == math.inf:
-            return queries, bulk
-        is_bulks_turn = time.monotonic() - bulk.took_at >= _BULK_WAITS_SECONDS
-        return (bulk, queries) if is_bulks_turn else (queries, bulk)
+        if not self._is_capped:
+            return self._queries_first
+        bulk_took_at = self._bulk_first[0].took_at
+        is_bulks_turn = time.monotonic() - bulk_took_at >= _BULK_WAITS_SECONDS
+        return self._bulk_first if is_bulks_turn else self._queries_first
 
     def _wake_all(self, pool: _Pool) -> None:
         while pool.idle:
@@ -276,7 +279,7 @@ class Scheduler:
             return False
         if self._running > self._most_running:
             return True
-        first, _ = self._by_turn()
+        first = self._by_turn()[0]
         return first is not pool and first.wants_a_place
 
     def _is_late(self, item: AnyItem, deadline: float, now: float) -> bool:
