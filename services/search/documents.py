@@ -16,6 +16,7 @@ from searchmesh_search.content_reader import read_contents
 from searchmesh_search.engine_losses import losses_told
 from searchmesh_search.journal import Journal, collection_rows, document_rows
 from searchmesh_search.journal.clock import now_us, to_datetime
+from searchmesh_search.parts import parts
 from searchmesh_search.segments import Segments, mean_vector, spans_from_bytes
 
 if TYPE_CHECKING:
@@ -307,9 +308,5 @@ def _rows_after(
 
 def _fitting(rows: Sequence[DocumentRow]) -> Sequence[DocumentRow]:
     """The first rows whose contents fit a page, at least one of them."""
-    size = 0
-    for place, row in enumerate(rows):
-        size += row.content.length
-        if place and size > MAX_PAGE_BYTES:
-            return rows[:place]
-    return rows
+    pages = parts(rows, lambda row: row.content.length, most=len(rows), most_size=MAX_PAGE_BYTES)
+    return next(pages, [])

@@ -26,10 +26,11 @@ from searchmesh_common.errors import (
 from searchmesh_search.collection_spec import ModelInfo, Segmentation
 from searchmesh_search.convert import values
 from searchmesh_search.off_loop import off_loop
+from searchmesh_search.parts import parts
 from searchmesh_search.segments import Segments, TextSpan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from searchmesh_search.content import Content
     from searchmesh_search.deadline import Deadline
@@ -183,24 +184,13 @@ def _ours(error: grpc.RpcError) -> ServiceError:
     return ours
 
 
-def _parts(contents: Sequence[Content]) -> list[Sequence[Content]]:
+def _parts(contents: Sequence[Content]) -> Iterator[Sequence[Content]]:
     """Contents in calls of at most MAX_CONTENTS and MAX_CALL_CHARACTERS, nearly equal in number so
     that none is left to the last.
     """
     calls = max(1, -(-len(contents) // MAX_CONTENTS))
     most = -(-len(contents) // calls)
-    parts = []
-    start = characters = 0
-    for place, content in enumerate(contents):
-        length = len(content.data)
-        full = place - start == most or characters + length > MAX_CALL_CHARACTERS
-        if full and place > start:
-            parts.append(contents[start:place])
-            start, characters = place, 0
-        characters += length
-    if start < len(contents):
-        parts.append(contents[start:])
-    return parts
+    return parts(contents, lambda one: len(one.data), most=most, most_size=MAX_CALL_CHARACTERS)
 
 
 def _model_info(model: pb.Model) -> ModelInfo:

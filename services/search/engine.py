@@ -264,3 +264,8 @@ class Engine(Protocol):
 def row_key(document_id: str, generation: int, segment: int) -> str:
     """Key of a row: `document#generation#segment`, at most 300 bytes."""
     return f"{document_id}#{generation}#{segment}"
+
+
+def row_keys(document_id: str, generation: int, segments: int) -> list[str]:
+    """Keys of all rows of a document's generation, one for each segment."""
+    return [row_key(document_id, generation, segment) for segment in range(segments)]

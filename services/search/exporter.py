@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from searchmesh_search.content_reader import read_contents
 from searchmesh_search.documents import Documents, StoredDocument, stored_document
 from searchmesh_search.engine import VectorKind
+from searchmesh_search.parts import parts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from searchmesh_search.collection_spec import Collection
     from searchmesh_search.content_store import ContentRef, ContentStore
@@ -53,8 +54,13 @@ class Exporter:
         Raises NotFound when the collection was deleted meanwhile, DataLoss when a content is
         damaged or a vector lost.
         """
+        vector_bytes = _vector_bytes(collection) if with_vectors else 0
+
+        def size_of(row: DocumentRow) -> int:
+            return row.content.length + row.segments * vector_bytes + _OVERHEAD_BYTES
+
         while rows := await self._documents.rows_after(collection, after, PAGE_ROWS, step()):
-            for part in _parts(rows, _vector_bytes(collection) if with_vectors else 0):
+            for part in parts(rows, size_of, most=PAGE_ROWS, most_size=PART_BYTES):
                 documents = await self._read(collection, part, step(), with_vectors)
                 if documents:
                     yield documents
@@ -88,19 +94,6 @@ class Exporter:
 
 def _refs(found: Found) -> list[ContentRef]:
     return [row.content for row, _ in found]
-
-
-def _parts(rows: Sequence[DocumentRow], vector_bytes: int) -> Iterator[Sequence[DocumentRow]]:
-    """Cut where a part would grow past PART_BYTES; a larger document is a part of its own."""
-    start = size = 0
-    for place, row in enumerate(rows):
-        one = row.content.length + row.segments * vector_bytes + _OVERHEAD_BYTES
-        if place > start and size + one > PART_BYTES:
-            yield rows[start:place]
-            start, size = place, 0
-        size += one
-    if start < len(rows):
-        yield rows[start:]
 
 
 def _vector_bytes(collection: Collection) -> int:

@@ -34,9 +34,10 @@ from searchmesh_search.milvus_capabilities import lite_capabilities, server_capa
 from searchmesh_search.milvus_lite import MilvusLite, lite_version
 from searchmesh_search.milvus_stubs import common, milvus
 from searchmesh_search.off_loop import off_loop
+from searchmesh_search.parts import parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     import numpy as np
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("searchmesh.engine")
 
-_Item = TypeVar("_Item")
+_Answer = TypeVar("_Answer")
 
 _PORT = 19530
 _TOKEN_BYTES = 8
@@ -157,7 +158,7 @@ class MilvusEngine:
         deadline = await self._begin(timeout)
         schema = await self._schema(physical, deadline)
         timestamp = 0
-        for batch in _batches(rows, _row_bytes, self._batch.rows, self._batch.bytes):
+        for batch in parts(rows, _row_bytes, most=self._batch.rows, most_size=self._batch.bytes):
             _check_rows(schema, batch)
             # of rows with one key the last counts; the engine would keep all of one message
             distinct = list({row.key: row for row in batch}.values())
@@ -175,7 +176,9 @@ class MilvusEngine:
     async def delete(self, physical: str, keys: Sequence[str], timeout: float) -> bytes:
         deadline = await self._begin(timeout)
         timestamp = 0
-        for batch in _batches(list(dict.fromkeys(keys)), len, _KEYS_PER_CALL, self._batch.bytes):
+        for batch in parts(
+            list(dict.fromkeys(keys)), len, most=_KEYS_PER_CALL, most_size=self._batch.bytes
+        ):
             request = messages.delete(physical, batch)
             timestamp = (await self._write("Delete", request, deadline, physical)).timestamp
         return await self._visible(physical, timestamp, deadline) if keys else b""
@@ -206,7 +209,12 @@ class MilvusEngine:
         schema = await self._schema(physical, deadline)
         row_bytes = _width(schema) * (4 if schema.kind is VectorKind.FLOAT else 1)
         found: dict[str, np.ndarray] = {}
-        for batch in _batches(keys, lambda key: row_bytes + len(key), _KEYS_PER_CALL, _FETCH_BYTES):
+        for batch in parts(
+            keys,
+            lambda key: row_bytes + len(key),
+            most=_KEYS_PER_CALL,
+            most_size=_FETCH_BYTES,
+        ):
             found |= await self._fetch(physical, batch, messages.ANYTHING, deadline)
             missing = [key for key in batch if key not in found]
             if missing and self._lite is None:
@@ -306,8 +314,8 @@ class MilvusEngine:
             raise
 
     async def _alone(
-        self, write: Callable[[Deadline], Coroutine[Any, Any, _Item]], deadline: Deadline
-    ) -> _Item:
+        self, write: Callable[[Deadline], Coroutine[Any, Any, _Answer]], deadline: Deadline
+    ) -> _Answer:
         """Write while nobody else does. A server needs no such care.
 
         Milvus Lite lets two upserts of one key both store their row, and fails what it is asked
@@ -335,7 +343,7 @@ class MilvusEngine:
 
         Milvus Lite names no timestamp and ignores the one it is given: a row of this millisecond
         is seen from the next one on. A server shows a write when its clock's next tick has come
-        through, some 200 to 400 ms later; reads without a timestamp do not wait for that.
+        through; reads without a timestamp do not wait for that.
         """
         if self._lite is not None:
             await asyncio.sleep(_VISIBLE_AFTER_SECONDS)
@@ -394,18 +402,3 @@ def _timestamp(token: bytes) -> int:
 def _row_bytes(row: Row) -> int:
     strings = sum(len(value) for value in row.fields.values() if isinstance(value, str))
     return row.vector.nbytes + 2 * len(row.document_id) + strings + 100
-
-
-def _batches(
-    items: Sequence[_Item], size_of: Callable[[_Item], int], most: int, most_bytes: int
-) -> Iterator[Sequence[_Item]]:
-    """Cut where either bound would be passed; an item beyond it goes alone."""
-    start = size = 0
-    for place, item in enumerate(items):
-        one = size_of(item)
-        if place > start and (place - start >= most or size + one > most_bytes):
-            yield items[start:place]
-            start, size = place, 0
-        size += one
-    if start < len(items):
-        yield items[start:]

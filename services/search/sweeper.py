@@ -25,6 +25,7 @@ from searchmesh_search.journal import (
     write_rows,
 )
 from searchmesh_search.journal.clock import SECOND_US
+from searchmesh_search.wait_within import wait_within
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -104,7 +105,7 @@ class Sweeper:
                 await asyncio.sleep(self._interval_seconds)
             else:
                 self._is_put_off = False
-                await self._wait()
+                await wait_within(self._woken, self._interval_seconds)
 
     async def recover(self, deadline: Deadline) -> None:
         """Undo in the journal what was begun and will never be ended."""
@@ -144,11 +145,6 @@ class Sweeper:
         else:
             _log.error("sweeping failed", exc_info=error)
         self._is_put_off = True
-
-    async def _wait(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._interval_seconds):
-                await self._woken.wait()
 
     def _has_abandoned(self, connection: Connection) -> bool:
         return any(self._abandoned(connection))

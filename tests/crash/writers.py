@@ -112,7 +112,11 @@ class Writer:
         request_id = f"{self._name}-{self._imports}"
         contents = self._texts(self._random.sample(self._ids, self._random.randint(1, 12)))
         self._scene.oracle.begin(contents)
+        until = time.monotonic() + _SETTLE_SECONDS
         while not self._is_received(request_id, contents):
+            if time.monotonic() > until:
+                self._scene.faults.append(f"{request_id} is not received")
+                return
             time.sleep(0.1)
         cancelled = self._random.random() < _CANCELLED
         name = f"operations/{request_id}"

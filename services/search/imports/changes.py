@@ -6,8 +6,9 @@ The journal has what changed; this only spares them waiting until they look agai
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import defaultdict
+
+from searchmesh_search.wait_within import wait_within
 
 
 class Changes:
@@ -26,8 +27,7 @@ class Changes:
         event = asyncio.Event()
         self._waiting[import_id].add(event)
         try:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(event.wait(), seconds)
+            await wait_within(event, seconds)
         finally:
             self._waiting[import_id].discard(event)
             if not self._waiting[import_id]:

@@ -22,6 +22,7 @@ from searchmesh_search.imports.failures import status_bytes
 from searchmesh_search.journal import Journal, batch_rows, import_rows
 from searchmesh_search.journal.batch_rows import Claimant
 from searchmesh_search.journal.import_rows import State
+from searchmesh_search.wait_within import wait_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,8 +99,7 @@ class Importer:
             self._woken.clear()
             batch = await self._claim()
             if batch is None:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), self._poll_seconds)
+                await wait_within(self._woken, self._poll_seconds)
                 continue
             self._woken.set()  # there may be another one, for another worker
             try:

@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from searchmesh_search.parts import parts
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -40,7 +42,7 @@ class Intake:
         async with self._changed:
             await self._changed.wait_for(lambda: not self._is_full)
             self._arrivals += arrivals
-            self._bytes += sum(len(one.stored) for one in arrivals)
+            self._bytes += sum(map(_size, arrivals))
             self._changed.notify_all()
 
     async def end(self) -> None:
@@ -49,13 +51,14 @@ class Intake:
             self._has_ended = True
             self._changed.notify_all()
 
-    async def take(self) -> list[Arrival]:
+    async def take(self) -> Sequence[Arrival]:
         """The next batch, as soon as there is any document; empty after the last."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._arrivals or self._has_ended)
-            batch = self._arrivals[: self._batch_length()]
+            batches = parts(self._arrivals, _size, most=MAX_DOCUMENTS, most_size=MAX_BYTES)
+            batch = next(batches, [])
             del self._arrivals[: len(batch)]
-            self._bytes -= sum(len(one.stored) for one in batch)
+            self._bytes -= sum(map(_size, batch))
             self._changed.notify_all()
             return batch
 
@@ -63,10 +66,6 @@ class Intake:
     def _is_full(self) -> bool:
         return len(self._arrivals) >= MAX_DOCUMENTS or self._bytes >= MAX_BYTES
 
-    def _batch_length(self) -> int:
-        size = 0
-        for place, one in enumerate(self._arrivals[:MAX_DOCUMENTS]):
-            size += len(one.stored)
-            if place and size > MAX_BYTES:
-                return place
-        return min(len(self._arrivals), MAX_DOCUMENTS)
+
+def _size(arrival: Arrival) -> int:
+    return len(arrival.stored)

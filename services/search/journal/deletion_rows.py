@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Exists, Select, delete, exists, insert, selec
 
 from searchmesh_search.journal import write_rows
 from searchmesh_search.journal.batch_rows import WAITING
+from searchmesh_search.journal.chunks import chunks
 from searchmesh_search.journal.tables import deletions, import_batches, imports
-from searchmesh_search.journal.write_rows import MAX_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -26,8 +26,7 @@ def add(connection: Connection, collection_id: int, document_ids: Collection[str
         return
     generation = write_rows.allocate_generations(connection, collection_id, 1)
     ids = sorted(document_ids)
-    for start in range(0, len(ids), MAX_VALUES):
-        some = ids[start : start + MAX_VALUES]
+    for some in chunks(ids):
         connection.execute(
             delete(deletions).where(
                 deletions.c.collection_id == collection_id, deletions.c.document_id.in_(some)
@@ -42,8 +41,7 @@ def add(connection: Connection, collection_id: int, document_ids: Collection[str
 def not_deleted(connection: Connection, collection_id: int, writes: Sequence[Write]) -> list[Write]:
     """Those of the writes whose documents were not deleted after the writes were received."""
     deleted: dict[str, int] = {}
-    for start in range(0, len(writes), MAX_VALUES):
-        ids = [one.document_id for one in writes[start : start + MAX_VALUES]]
+    for ids in chunks([one.document_id for one in writes]):
         found = connection.execute(
             select(deletions.c.document_id, deletions.c.generation).where(
                 deletions.c.collection_id == collection_id, deletions.c.document_id.in_(ids)

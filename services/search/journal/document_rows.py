@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from searchmesh_search.content_store import ContentRef
-from searchmesh_search.engine import row_key
+from searchmesh_search.engine import row_keys
 from searchmesh_search.journal import write_rows
+from searchmesh_search.journal.chunks import chunks
 from searchmesh_search.journal.clock import NOW_US, to_datetime
 from searchmesh_search.journal.tables import collections, documents
-from searchmesh_search.journal.write_rows import MAX_VALUES, Write
+from searchmesh_search.journal.write_rows import Write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
-
-Value = TypeVar("Value")
 
 # a statement made once is compiled once; every search runs it
 _BY_IDS = select(documents).where(
@@ -41,9 +40,7 @@ class DocumentRow:
 
     def row_keys(self) -> list[str]:
         """Primary keys of its rows in the engine, one for each segment."""
-        return [
-            row_key(self.document_id, self.generation, segment) for segment in range(self.segments)
-        ]
+        return row_keys(self.document_id, self.generation, self.segments)
 
 
 def find(
@@ -52,7 +49,7 @@ def find(
     """The documents of those ids that there are."""
     return {
         row.document_id: _from_row(row)
-        for some in _chunks(list(document_ids))
+        for some in chunks(list(document_ids))
         for row in connection.execute(_BY_IDS, {"of_id": collection_id, "document_ids": some})
     }
 
@@ -114,7 +111,7 @@ def _insert(connection: Connection, collection_id: int, writes: Sequence[Write])
 
 
 def _drop(connection: Connection, collection_id: int, document_ids: Sequence[str]) -> None:
-    for some in _chunks(document_ids):
+    for some in chunks(document_ids):
         connection.execute(
             delete(documents).where(
                 documents.c.collection_id == collection_id, documents.c.document_id.in_(some)
@@ -129,11 +126,6 @@ def _touch(connection: Connection, collection_id: int, added: int) -> None:
         .where(collections.c.id == collection_id)
         .values(document_count=collections.c.document_count + added, update_time=NOW_US)
     )
-
-
-def _chunks(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
-    for start in range(0, len(values), MAX_VALUES):
-        yield values[start : start + MAX_VALUES]
 
 
 def _as_write(row: DocumentRow) -> Write:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, or_, select, update
 
-from searchmesh_search.engine import row_key
+from searchmesh_search.engine import row_keys
+from searchmesh_search.journal.chunks import chunks
 from searchmesh_search.journal.clock import NOW_US
 from searchmesh_search.journal.collection_rows import State
 from searchmesh_search.journal.replica_rows import is_gone
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence, Set
 
     from searchmesh_search.content_store import ContentRef
-
-MAX_VALUES = 500
-"""Most values in one IN list: every database takes as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +69,7 @@ class Garbage:
 
     def row_keys(self) -> list[str]:
         """Primary keys of its rows in the engine."""
-        return [
-            row_key(self.document_id, self.generation, segment) for segment in range(self.segments)
-        ]
+        return row_keys(self.document_id, self.generation, self.segments)
 
 
 def allocate_generations(connection: Connection, collection_id: int, count: int) -> int:
@@ -142,9 +138,7 @@ def roll_back_others(
     """
     found = pending_generations(connection, intent)
     of_intent = pending.c.intent == intent
-    others = sorted(found - stored)
-    for start in range(0, len(others), MAX_VALUES):
-        some = others[start : start + MAX_VALUES]
+    for some in chunks(sorted(found - stored)):
         _copy_to_garbage(connection, of_intent & pending.c.generation.in_(some), delay_us)
     take_pending(connection, intent)
     return found & stored
@@ -181,12 +175,12 @@ def drop_again(connection: Connection, collection_id: int, writes: Sequence[Writ
     """Have the rows of writes that were taken back dropped once more: they may have reached the
     engine only after it had dropped them.
     """
-    connection.execute(
-        delete(garbage).where(
-            garbage.c.collection_id == collection_id,
-            garbage.c.generation.in_([one.generation for one in writes]),
+    for some in chunks([one.generation for one in writes]):
+        connection.execute(
+            delete(garbage).where(
+                garbage.c.collection_id == collection_id, garbage.c.generation.in_(some)
+            )
         )
-    )
     add_garbage(connection, collection_id, writes)
 
 
