@@ -64,6 +64,8 @@ _CALLS = 8
 """Calls of the encoder at once: more than it has workers."""
 _QUERIES_A_SECOND = 10
 _QUERY_SECONDS = 15
+_KNOWN_SECONDS = 60
+"""Until an import that is being sent is known."""
 _WAIT_SECONDS = 1800
 
 
@@ -278,14 +280,15 @@ class Bench:
     def _watch(self, operation: str) -> Iterator[pb.ImportMetadata]:
         """What an import says of itself until it ends, from when it is known on."""
         request = pb.WatchImportRequest(name=operation)
-        known = False
+        known, until = False, time.monotonic() + _KNOWN_SECONDS
         while not known:
             try:
                 for seen in self._documents.WatchImport(request, timeout=_WAIT_SECONDS):
                     known = True
                     yield seen
             except grpc.RpcError as error:
-                if known or error.code() is not grpc.StatusCode.NOT_FOUND:
+                is_coming = not known and time.monotonic() < until
+                if not is_coming or error.code() is not grpc.StatusCode.NOT_FOUND:
                     raise
                 time.sleep(0.01)
 

@@ -37,10 +37,8 @@ class RetryPolicy:
         At least what the service asked for, doubled with each attempt, and up to a quarter more so
         that callers who were refused together do not return together.
         """
-        if not isinstance(error, Overloaded | Unavailable):
-            return None
-        asked = _RECONNECT_SECONDS if isinstance(error, Unreachable) else error.retry_after_seconds
-        if attempts_made >= self.most_attempts or asked > self.most_pause_seconds:
+        asked = _asked(error)
+        if asked is None or attempts_made >= self.most_attempts or asked > self.most_pause_seconds:
             return None
         return self._grown(asked, attempts_made)
 
@@ -51,11 +49,9 @@ class RetryPolicy:
 
         seconds: since the first of them.
         """
-        if not isinstance(error, Overloaded | Unavailable):
+        asked = _asked(error)
+        if asked is None or seconds >= self.most_interruption_seconds:
             return None
-        if seconds >= self.most_interruption_seconds:
-            return None
-        asked = _RECONNECT_SECONDS if isinstance(error, Unreachable) else error.retry_after_seconds
         return self._grown(asked, breaks)
 
     def _grown(self, asked: float, attempts_made: int) -> float:
@@ -63,3 +59,10 @@ class RetryPolicy:
         doublings = min(attempts_made - 1, _MOST_DOUBLINGS)
         grown = min(asked * 2.0**doublings, self.most_pause_seconds)
         return grown * random.uniform(1.0, 1.25)  # noqa: S311 - no secret
+
+
+def _asked(error: ServiceError) -> float | None:
+    """The shortest pause in seconds; None for an error that no pause mends."""
+    if not isinstance(error, Overloaded | Unavailable):
+        return None
+    return _RECONNECT_SECONDS if isinstance(error, Unreachable) else error.retry_after_seconds

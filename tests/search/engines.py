@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from searchmesh_search.engine import CollectionSchema, Metric, Row, VectorKind
 from searchmesh_search.milvus_engine import MilvusEngine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from .milvus_server import MilvusServer
@@ -46,6 +46,20 @@ async def started(name: str, folder: Path, server: str = "") -> AsyncIterator[Mi
         yield engine
     finally:
         await engine.close()
+
+
+@contextmanager
+def between_runs(
+    name: str, folder: Path, server: str = ""
+) -> Iterator[tuple[asyncio.Runner, MilvusEngine]]:
+    """An engine that outlives the coroutines of a test that is none itself, with what runs them."""
+    with asyncio.Runner() as runner:
+        starting = started(name, folder, server)
+        engine = runner.run(starting.__aenter__())
+        try:
+            yield runner, engine
+        finally:
+            runner.run(starting.__aexit__(None, None, None))
 
 
 async def until_up(engine: MilvusEngine) -> float:

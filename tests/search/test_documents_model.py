@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from searchmesh_common.errors import Unavailable
 
-from .engines import started
+from .engines import between_runs
 from .stack import document, open_stack, soon
 
 if TYPE_CHECKING:
@@ -65,13 +64,8 @@ def check_any_order(
         with journal() as url:
             runner.run(follow(tmp_path_factory.mktemp("stack"), engine, url, steps))
 
-    with asyncio.Runner() as runner:
-        starting = started("milvus-lite", tmp_path_factory.mktemp("engine"))
-        engine = runner.run(starting.__aenter__())
-        try:
-            check()
-        finally:
-            runner.run(starting.__aexit__(None, None, None))
+    with between_runs("milvus-lite", tmp_path_factory.mktemp("engine")) as (runner, engine):
+        check()
 
 
 async def follow(folder: Path, engine: MilvusEngine, journal_url: str, steps: Steps) -> None:

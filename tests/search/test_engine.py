@@ -27,7 +27,18 @@ from searchmesh_search.engine import DeclaredField, FieldType, Index, Metric, ro
 from searchmesh_search.milvus_engine import MilvusEngine
 from searchmesh_search.milvus_stubs import milvus
 
-from .engines import ENGINES, SOON, row, rows, schema, server_of, started, until_up, vectors
+from .engines import (
+    ENGINES,
+    SOON,
+    between_runs,
+    row,
+    rows,
+    schema,
+    server_of,
+    started,
+    until_up,
+    vectors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -396,10 +407,7 @@ async def test_awkward_ids(engine: MilvusEngine) -> None:
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_any_ids(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    with asyncio.Runner() as runner:
-        context = started(name, tmp_path, server_of(name, request))
-        engine = runner.run(context.__aenter__())
-
+    with between_runs(name, tmp_path, server_of(name, request)) as (runner, engine):
         # a write to a server takes a tick of its clock
         @settings(max_examples=8 if name == "milvus" else 40, deadline=None, database=None)
         @given(st.lists(IDS, min_size=1, max_size=20, unique=True))
@@ -411,7 +419,6 @@ def test_any_ids(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> N
             check()
         finally:
             runner.run(engine.drop_collection("one", SOON))
-            runner.run(context.__aexit__(None, None, None))
 
 
 @on_shared_engine

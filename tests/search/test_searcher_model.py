@@ -4,7 +4,6 @@ deleted in any order, swept or not.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,7 @@ from searchmesh_search.collection_spec import Segmentation
 from searchmesh_search.searcher import Searcher, SearchQuery
 from searchmesh_search.segments import mean_vector
 
-from .engines import started
+from .engines import between_runs
 from .stack import MODEL, document, open_stack, soon, word_vector
 
 if TYPE_CHECKING:
@@ -59,13 +58,8 @@ def test_any_sequence_of_writes_is_searched_as_its_current_passages(
         query = SearchQuery("texts", limit=limit, offset=offset)
         runner.run(follow(tmp_path_factory.mktemp("stack"), engine, steps, word, query))
 
-    with asyncio.Runner() as runner:
-        starting = started("milvus-lite", tmp_path_factory.mktemp("engine"))
-        engine = runner.run(starting.__aenter__())
-        try:
-            check()
-        finally:
-            runner.run(starting.__aexit__(None, None, None))
+    with between_runs("milvus-lite", tmp_path_factory.mktemp("engine")) as (runner, engine):
+        check()
 
 
 async def follow(
