@@ -172,8 +172,10 @@ class Sweeper:
             pass
 
     async def _drop_garbage(self, littered: Littered, deadline: Deadline) -> None:
+        # no more than was due when the round began: where documents are replaced all the time there
+        # is always some, and the other steps have to come
         while due := await self._journal.read(
-            lambda c: write_rows.due_garbage(c, littered.id, GARBAGE_GROUP), deadline
+            lambda c: write_rows.due_garbage(c, littered, GARBAGE_GROUP), deadline
         ):
             await self._drop_rows(littered, due, deadline)
 

@@ -95,8 +95,9 @@ async def test_attempts_share_the_time_of_the_call(server: Scripted, connect: Co
     client = await connect(server.connection)
     await client.call("search", "notes", "milk", timeout=5.0)
     first, second = server.remaining_seconds
-    assert first <= 5.0
-    assert second <= 4.7
+    # what a server reads may be more by what gRPC rounds up
+    assert first <= 5.1
+    assert second <= 4.8
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,8 @@ async def test_what_an_older_version_wrote_is_kept_and_what_it_had_begun_is_undo
             ("a", 1, None),
             ("Ä", 2, None),
         ]
-        assert [one.generation for one in write_rows.due_garbage(connection, 1, 10)] == [4]
+        (littered,) = write_rows.with_due_garbage(connection)
+        assert [one.generation for one in write_rows.due_garbage(connection, littered, 10)] == [4]
         litter = connection.execute(text("SELECT generation FROM garbage ORDER BY 1")).scalars()
         assert list(litter) == [3, 4]
         assert collection_rows.leftovers(connection) == [Leftover(2, "c_2")]

@@ -190,3 +190,17 @@ async def test_replicas_that_sweep_at_once_do_no_harm(replicas: tuple[Stack, Sta
     assert old.physical not in await other.engine.list_collections(5)
     assert await other.journal.read(write_rows.with_due_garbage, soon()) == []
     assert await other.journal.read(collection_rows.leftovers, soon()) == []
+
+
+async def test_a_round_ends_though_documents_are_replaced_all_the_time(stack: Stack) -> None:
+    things = await stack.collection()
+    await stack.upsert(things, document("a"))
+    await stack.upsert(things, document("a"))
+
+    async def replace_then_delete(delete: Any, *given: Any) -> Any:
+        await stack.upsert(things, document("a"))
+        return await delete(*given)
+
+    stack.engine.patch("delete", replace_then_delete)
+    await asyncio.wait_for(stack.sweeper.sweep(soon()), 10)
+    assert await stack.engine.count_rows(things.physical, 5) == 2

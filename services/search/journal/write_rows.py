@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, or_
 
 from searchmesh_search.engine import row_keys
 from searchmesh_search.journal.chunks import chunks
-from searchmesh_search.journal.clock import NOW_US
+from searchmesh_search.journal.clock import NOW_US, now_us
 from searchmesh_search.journal.collection_rows import State
 from searchmesh_search.journal.replica_rows import is_gone
 from searchmesh_search.journal.tables import collections, garbage, pending
@@ -52,10 +52,12 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Littered:
-    """A collection that has garbage."""
+    """A collection that has garbage which was due at a moment."""
 
     id: int
     physical: str
+    due_by: int
+    """Microseconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,24 +188,25 @@ def drop_again(connection: Connection, collection_id: int, writes: Sequence[Writ
 
 def with_due_garbage(connection: Connection) -> Sequence[Littered]:
     """The collections that are there and of which the engine should drop something now."""
+    now = now_us(connection)
     rows = connection.execute(
         select(collections.c.id, collections.c.physical)
         .join(garbage, collections.c.id == garbage.c.collection_id)
-        .where(garbage.c.due_time <= NOW_US, collections.c.state == State.READY.value)
+        .where(garbage.c.due_time <= now, collections.c.state == State.READY.value)
         .distinct()
     )
-    return [Littered(row.id, row.physical) for row in rows]
+    return [Littered(row.id, row.physical, now) for row in rows]
 
 
-def due_garbage(connection: Connection, collection_id: int, limit: int) -> Sequence[Garbage]:
-    """What the engine should drop now of a collection: generations that have `limit` rows together,
+def due_garbage(connection: Connection, littered: Littered, limit: int) -> Sequence[Garbage]:
+    """Of what the engine should drop of a collection: generations that have `limit` rows together,
     or one that has more.
     """
     due: list[Garbage] = []
     segments = 0
     for row in connection.execute(
         select(garbage)
-        .where(garbage.c.collection_id == collection_id, garbage.c.due_time <= NOW_US)
+        .where(garbage.c.collection_id == littered.id, garbage.c.due_time <= littered.due_by)
         .limit(limit)
     ):
         segments += row.segments
