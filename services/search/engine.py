@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from searchmesh_search.filters.filter import Filter
+
 
 class Metric(enum.Enum):
     """How near two vectors are. A score is higher for a better hit, whatever the metric."""
@@ -121,6 +123,21 @@ class EngineHit:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundRow:
+    """The first row of a generation of a document that a filter is true for."""
+
+    document_id: str
+    generation: int
+    value: str | int | float | bool | None = None
+    """Of the field that was asked for; None where the row has none."""
+
+    @property
+    def key(self) -> str:
+        """Primary key in the engine."""
+        return row_key(self.document_id, self.generation, 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What an engine can do; the service refuses the rest with FAILED_PRECONDITION."""
 
@@ -133,6 +150,8 @@ class Capabilities:
     max_limit: int
     """Most rows one search may ask for, offset included."""
     max_dimension: int
+    max_filter_bytes: int
+    """Of a filter as the engine is asked; a term takes some 10 to 30 beside its value."""
     min_dimension: int = 2
     binary_indexes: frozenset[str] = frozenset({"FLAT"})
     had_by: str = ""
@@ -145,13 +164,22 @@ class Capabilities:
         worse, get wrong.
         """
         lacks = self.lacking(schema)
-        if not lacks:
-            return
-        able = [one for one in self.others if not one.lacking(schema)]
+        if lacks:
+            able = [one for one in self.others if not one.lacking(schema)]
+            raise self._lack(", ".join(lacks), able)
+
+    def require_filter(self, size: int) -> None:
+        """size: bytes of a filter as the engine is asked. Raises as `require`."""
+        most = self.max_filter_bytes
+        if size > most:
+            able = [one for one in self.others if size <= one.max_filter_bytes]
+            raise self._lack(f"room for a filter of {size} bytes, as it is asked ({most})", able)
+
+    def _lack(self, what: str, able: Sequence[Capabilities]) -> FailedPrecondition:
         has_it = " or ".join(f"the engine {one.name} has it ({one.had_by})" for one in able)
-        raise FailedPrecondition(
+        return FailedPrecondition(
             "ENGINE_LACKS",
-            f"the engine {self.name} {self.version} does not have {', '.join(lacks)}; "
+            f"the engine {self.name} {self.version} does not have {what}; "
             + (has_it or "no engine of this service has it"),
             {"engine": self.name, "engines_that_have_it": ",".join(one.name for one in able)},
         )
@@ -242,14 +270,36 @@ class Engine(Protocol):
         limit: int,
         timeout: float,
         *,
+        where: Filter | None = None,
         read_after: bytes = b"",
     ) -> list[list[EngineHit]]:
         """Nearest rows of each query vector, best first.
 
         vectors: (queries, dimension) float32, or (queries, dimension / 8) uint8.
         limit: 1 to capabilities.max_limit rows for each query.
+        where: only rows that it is true for; checked against the fields of the collection. Raises
+        FailedPrecondition, reason ENGINE_LACKS, for what the engine cannot be asked.
         read_after: a token of `insert` or `delete` whose effect must be visible, whatever happened
         to the engine since. Any process may use it that calls the same engine.
+        """
+
+    async def query(
+        self,
+        physical: str,
+        where: Filter | None,
+        limit: int,
+        timeout: float,
+        *,
+        after: str = "",
+        keys: Sequence[str] = (),
+        field: str = "",
+    ) -> list[FoundRow]:
+        """First rows of generations that a filter is true for, in the engine's own order of keys,
+        after every acknowledged write.
+
+        limit: 1 to capabilities.max_limit - 1 rows. where: as for `search`; None: all.
+        after: key of the row that the answer before ended with; those that follow come.
+        keys: only among these, where there are any; at most 500. field: declared; its values come.
         """
 
     async def vectors(

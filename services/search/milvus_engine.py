@@ -26,9 +26,11 @@ from searchmesh_common.errors import (
 )
 from searchmesh_common.logs import fields
 from searchmesh_common.ports import StartError
+from searchmesh_search import milvus_filters
 from searchmesh_search import milvus_messages as messages
 from searchmesh_search.deadline import Deadline
 from searchmesh_search.engine import VectorKind
+from searchmesh_search.filters.filter import terms
 from searchmesh_search.milvus_calls import MilvusCalls, local_channel
 from searchmesh_search.milvus_capabilities import lite_capabilities, server_capabilities
 from searchmesh_search.milvus_lite import MilvusLite, lite_version
@@ -41,7 +43,14 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from searchmesh_search.engine import Capabilities, CollectionSchema, EngineHit, Row
+    from searchmesh_search.engine import (
+        Capabilities,
+        CollectionSchema,
+        EngineHit,
+        FoundRow,
+        Row,
+    )
+    from searchmesh_search.filters.filter import Filter
 
 _log = logging.getLogger("searchmesh.engine")
 
@@ -190,17 +199,40 @@ class MilvusEngine:
         limit: int,
         timeout: float,
         *,
+        where: Filter | None = None,
         read_after: bytes = b"",
     ) -> list[list[EngineHit]]:
         timestamp = _timestamp(read_after)
         deadline = await self._begin(timeout)
         schema = await self._schema(physical, deadline)
         _check_width(schema, vectors.shape[1], "vectors")
-        request = messages.search(physical, schema, vectors, limit, timestamp)
+        expression = await self._expression(where, schema)
+        request = messages.search(physical, schema, vectors, limit, timestamp, expression)
         answer = await self._call("Search", request, deadline, physical)
         return await off_loop(
             len(vectors) * limit, messages.hits_of, answer, schema.metric, len(vectors)
         )
+
+    async def query(
+        self,
+        physical: str,
+        where: Filter | None,
+        limit: int,
+        timeout: float,
+        *,
+        after: str = "",
+        keys: Sequence[str] = (),
+        field: str = "",
+    ) -> list[FoundRow]:
+        deadline = await self._begin(timeout)
+        schema = await self._schema(physical, deadline)
+        declared = next((one for one in schema.fields if one.name == field), None)
+        expression = await self._expression(where, schema)
+        request = messages.matching(
+            physical, expression, limit, after=after, keys=keys, declared=declared
+        )
+        answer = await self._call("Query", request, deadline, physical)
+        return await off_loop(limit, messages.rows_of, answer, declared)
 
     async def vectors(
         self, physical: str, keys: Sequence[str], timeout: float
@@ -226,6 +258,19 @@ class MilvusEngine:
         deadline = await self._begin(timeout)
         answer = await self._call("Query", messages.count(physical), deadline, physical)
         return messages.count_of(answer)
+
+    async def _expression(
+        self, where: Filter | None, schema: CollectionSchema
+    ) -> milvus_filters.Expression | None:
+        """Raises FailedPrecondition, reason ENGINE_LACKS, for what the engine cannot be asked."""
+        if where is None:
+            return None
+        dialect = milvus_filters.SERVER if self._lite is None else milvus_filters.LITE
+        expression = await off_loop(
+            terms(where), milvus_filters.compiled, where, schema.fields, dialect
+        )
+        self.capabilities.require_filter(len(expression.text.encode()))
+        return expression
 
     async def _fetch(
         self, physical: str, keys: Sequence[str], timestamp: int, deadline: Deadline

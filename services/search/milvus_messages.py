@@ -1,13 +1,8 @@
-"""Our types to Milvus's messages and back; nothing here calls anything.
-
-What Milvus Lite taught (measured; docs/decisions/embedded-engine.md): it has no nullable columns,
-so each declared field has a second column that says whether there is a value.
-"""
+"""Our types to Milvus's messages and back; nothing here calls anything."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +15,15 @@ from searchmesh_search.engine import (
     DeclaredField,
     EngineHit,
     FieldType,
+    FoundRow,
     Index,
     Metric,
     Row,
     VectorKind,
 )
 from searchmesh_search.indexes import with_defaults
+from searchmesh_search.milvus_columns import COLUMNS, Column, presence_column, value_column
+from searchmesh_search.milvus_filters import Expression, every
 from searchmesh_search.milvus_keys import quote_key, unquote_key
 from searchmesh_search.milvus_stubs import common, milvus, schema
 
@@ -60,26 +58,6 @@ _CUSTOMIZED = common.ConsistencyLevel.Customized
 _BOUNDED_TIMESTAMP = 2
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """How a declared field is stored."""
-
-    type: int
-    scalars: str
-    """Name of the member of ScalarField."""
-    array: Any
-    empty: str | int | float | bool
-    """Stored where there is no value."""
-
-
-_COLUMNS = {
-    FieldType.STRING: _Column(_TYPES.VarChar, "string_data", schema.StringArray, ""),
-    FieldType.INT64: _Column(_TYPES.Int64, "long_data", schema.LongArray, 0),
-    FieldType.DOUBLE: _Column(_TYPES.Double, "double_data", schema.DoubleArray, 0.0),
-    FieldType.BOOL: _Column(_TYPES.Bool, "bool_data", schema.BoolArray, False),
-}
-
-
 def create_collection(physical: str, described: CollectionSchema) -> Any:
     """The whole schema goes along as the description: it is what a collection is known by."""
     vector_type = _TYPES.FloatVector if described.kind is VectorKind.FLOAT else _TYPES.BinaryVector
@@ -92,7 +70,7 @@ def create_collection(physical: str, described: CollectionSchema) -> Any:
     ]
     for declared in described.fields:
         columns.append(_value_field(declared))
-        columns.append(_field(_presence_column(declared), _TYPES.Bool))
+        columns.append(_field(presence_column(declared), _TYPES.Bool))
     message = schema.CollectionSchema(
         name=physical, description=_schema_to_json(described), fields=columns
     )
@@ -156,7 +134,7 @@ def upsert(physical: str, described: CollectionSchema, rows: Sequence[Row]) -> A
         fields_data=[
             _strings("pk", [quote_key(row.key) for row in rows]),
             _strings("document_id", [row.document_id for row in rows]),
-            _scalars("generation", _COLUMNS[FieldType.INT64], [row.generation for row in rows]),
+            _scalars("generation", COLUMNS[FieldType.INT64], [row.generation for row in rows]),
             schema.FieldData(
                 field_name="segment",
                 type=_TYPES.Int32,
@@ -189,17 +167,48 @@ def nothing(physical: str, timestamp: int) -> Any:
     return _query(physical, _among([""]), ["pk"], timestamp)
 
 
-def _query(physical: str, expression: str, columns: Sequence[str], timestamp: int) -> Any:
+def matching(
+    physical: str,
+    where: Expression | None,
+    limit: int,
+    *,
+    after: str,
+    keys: Sequence[str],
+    declared: DeclaredField | None,
+) -> Any:
+    """Asks for the first rows of generations, as of now and by key; see `Engine.query`."""
+    conditions = [Expression("segment == 0")]
+    if after:
+        conditions.append(Expression(f'pk > "{quote_key(after)}"'))
+    if keys:
+        conditions.append(Expression(_among(keys)))
+    if where is not None:
+        conditions.append(where)
+    columns = ["pk"]
+    if declared is not None:
+        columns += [value_column(declared), presence_column(declared)]
+    return _query(physical, every(conditions).text, columns, NEWEST, limit=str(limit))
+
+
+def _query(
+    physical: str, expression: str, columns: Sequence[str], timestamp: int, **parameters: str
+) -> Any:
     return milvus.QueryRequest(
         collection_name=physical,
         expr=expression,
         output_fields=columns,
+        query_params=_pairs(**parameters),
         **_consistency(timestamp),
     )
 
 
 def search(
-    physical: str, described: CollectionSchema, vectors: np.ndarray, limit: int, timestamp: int
+    physical: str,
+    described: CollectionSchema,
+    vectors: np.ndarray,
+    limit: int,
+    timestamp: int,
+    where: Expression | None = None,
 ) -> Any:
     """timestamp: of the mutation that must be visible, or NEWEST, or ANYTHING."""
     is_float = described.kind is VectorKind.FLOAT
@@ -216,7 +225,7 @@ def search(
     )
     return milvus.SearchRequest(
         collection_name=physical,
-        dsl="",
+        dsl="" if where is None else where.text,
         dsl_type=common.DslType.BoolExprV1,
         placeholder_group=placeholders.SerializeToString(),
         nq=len(vectors),
@@ -250,6 +259,24 @@ def hits_of(response: Any, metric: Metric, queries: int) -> list[list[EngineHit]
         hits.append([_hit(*one) for one in zip(keys[start:end], scores[start:end], strict=True)])
         start = end
     return hits
+
+
+def rows_of(response: Any, declared: DeclaredField | None) -> list[FoundRow]:
+    """Rows, of the answer to `matching`, with the field's values where one was asked for."""
+    columns = {column.field_name: column.scalars for column in response.fields_data}
+    keys = columns["pk"].string_data.data if "pk" in columns else []
+    found = [unquote_key(key).rsplit("#", 2) for key in keys]
+    if declared is None:
+        return [FoundRow(document_id, int(generation)) for document_id, generation, _ in found]
+    scalars = COLUMNS[declared.type].scalars
+    values = getattr(columns[value_column(declared)], scalars).data
+    presence = columns[presence_column(declared)].bool_data.data
+    return [
+        FoundRow(document_id, int(generation), value if is_there else None)
+        for (document_id, generation, _), value, is_there in zip(
+            found, values, presence, strict=True
+        )
+    ]
 
 
 def vectors_of(response: Any) -> dict[str, np.ndarray]:
@@ -315,18 +342,18 @@ def _declared(fields: Sequence[DeclaredField], rows: Sequence[Row]) -> list[Any]
     columns = []
     for declared in fields:
         values = [row.fields.get(declared.name) for row in rows]
-        column = _COLUMNS[declared.type]
+        column = COLUMNS[declared.type]
         filled = [column.empty if value is None else value for value in values]
         if declared.type is FieldType.STRING:
             _check_strings(declared.name, filled)
         try:
-            columns.append(_scalars(_value_column(declared), column, filled))
+            columns.append(_scalars(value_column(declared), column, filled))
         except (TypeError, ValueError) as error:
             raise InvalidRequest.of(declared.name, f"no {declared.type.value}: {error}") from error
         columns.append(
             _scalars(
-                _presence_column(declared),
-                _COLUMNS[FieldType.BOOL],
+                presence_column(declared),
+                COLUMNS[FieldType.BOOL],
                 [value is not None for value in values],
             )
         )
@@ -339,17 +366,8 @@ def _check_strings(name: str, values: Sequence[Any]) -> None:
         raise InvalidRequest.of(name, f"{longest} bytes given, at most {MAX_STRING_BYTES}")
 
 
-def _value_column(declared: DeclaredField) -> str:
-    # a prefix keeps callers' names apart from ours and from the words of expressions
-    return f"f_{declared.name}"
-
-
-def _presence_column(declared: DeclaredField) -> str:
-    return f"has_{declared.name}"
-
-
 def _value_field(declared: DeclaredField) -> Any:
-    name, type_ = _value_column(declared), _COLUMNS[declared.type].type
+    name, type_ = value_column(declared), COLUMNS[declared.type].type
     if declared.type is FieldType.STRING:
         return _field(name, type_, max_length=MAX_STRING_BYTES)
     return _field(name, type_)
@@ -369,10 +387,10 @@ def _pairs(**values: object) -> list[Any]:
 
 
 def _strings(name: str, values: list[str]) -> Any:
-    return _scalars(name, _COLUMNS[FieldType.STRING], values)
+    return _scalars(name, COLUMNS[FieldType.STRING], values)
 
 
-def _scalars(name: str, column: _Column, values: Sequence[Any]) -> Any:
+def _scalars(name: str, column: Column, values: Sequence[Any]) -> Any:
     data = schema.ScalarField(**{column.scalars: column.array(data=values)})
     return schema.FieldData(field_name=name, type=column.type, scalars=data)
 
