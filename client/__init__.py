@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from searchmesh.connection import Connection, Service
     from searchmesh.contents import Audio, Content, Image, NucleotideSequence, Smiles, Video
     from searchmesh.errors import ServiceError
+    from searchmesh.filters import filter_value
     from searchmesh.import_operation import AsyncImportOperation, ImportOperation
     from searchmesh.request_ids import request_id
     from searchmesh.resources import (
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
         Embedding,
         EncodeResult,
         Explain,
+        Facet,
+        FacetResult,
         Health,
         Hit,
         ImportFailure,
@@ -81,6 +84,8 @@ __all__ = [
     "Embedding",
     "EncodeResult",
     "Explain",
+    "Facet",
+    "FacetResult",
     "Field",
     "FieldType",
     "Health",
@@ -118,6 +123,7 @@ __all__ = [
     "VectorKind",
     "VectorSpace",
     "Video",
+    "filter_value",
     "request_id",
 ]
 
@@ -136,6 +142,8 @@ _HOMES = {
     "Embedding": "results",
     "EncodeResult": "results",
     "Explain": "results",
+    "Facet": "results",
+    "FacetResult": "results",
     "Field": "resources",
     "FieldType": "resources",
     "Health": "results",
@@ -173,6 +181,7 @@ _HOMES = {
     "VectorKind": "resources",
     "VectorSpace": "resources",
     "Video": "contents",
+    "filter_value": "filters",
     "request_id": "request_ids",
 }
 

@@ -32,7 +32,25 @@ def attributes_to(attributes: Mapping[str, Any], path: str) -> struct_pb2.Struct
 
 def attributes_from(struct: struct_pb2.Struct) -> dict[str, Any]:
     """A number without a fraction comes back as an int."""
-    return {key: _value_from(value) for key, value in struct.fields.items()}
+    return {key: value_from(value) for key, value in struct.fields.items()}
+
+
+def value_from(value: struct_pb2.Value) -> Any:
+    """One value of attributes."""
+    match value.WhichOneof("kind"):
+        case "bool_value":
+            return value.bool_value
+        case "string_value":
+            return value.string_value
+        case "number_value":
+            number = value.number_value
+            return int(number) if number.is_integer() else number
+        case "struct_value":
+            return attributes_from(value.struct_value)
+        case "list_value":
+            return [value_from(inner) for inner in value.list_value.values]
+        case _:
+            return None
 
 
 def _fill(target: struct_pb2.Value, value: object, path: str, depth: int = 0) -> None:
@@ -83,20 +101,3 @@ def _checked_number(value: float, path: str) -> float:
 def _shown(value: int) -> str:
     # a number of thousands of digits says nothing, and Python refuses to write it out
     return str(value) if value.bit_length() <= _MOST_SHOWN_BITS else "a whole number"
-
-
-def _value_from(value: struct_pb2.Value) -> Any:
-    match value.WhichOneof("kind"):
-        case "bool_value":
-            return value.bool_value
-        case "string_value":
-            return value.string_value
-        case "number_value":
-            number = value.number_value
-            return int(number) if number.is_integer() else number
-        case "struct_value":
-            return attributes_from(value.struct_value)
-        case "list_value":
-            return [_value_from(inner) for inner in value.list_value.values]
-        case _:
-            return None

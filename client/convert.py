@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from searchmesh import resources, results
-from searchmesh.attributes import attributes_from, attributes_to
+from searchmesh.attributes import attributes_from, attributes_to, value_from
 from searchmesh.contents import Audio, Content, Image, NucleotideSequence, Smiles, Video
 from searchmesh.encoder.v1 import encoder_service_pb2
 from searchmesh.errors import InvalidRequest, ServiceError
@@ -314,6 +314,13 @@ def _explain_from(message: search_service_pb2.Explain) -> results.Explain:
         model=message.model,
         fingerprint=message.fingerprint,
         cache=message.cache,
+    )
+
+
+def facet_result_from(message: search_service_pb2.FacetsResponse) -> results.FacetResult:
+    return results.FacetResult(
+        facets=tuple(results.Facet(value_from(one.value), one.count) for one in message.facets),
+        other_count=message.other_count,
     )
 
 

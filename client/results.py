@@ -162,6 +162,29 @@ class SearchResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Facet:
+    """A value of an attribute, and the documents that have it."""
+
+    value: str | int | float | bool
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class FacetResult:
+    """Values by their count, greatest first."""
+
+    facets: Sequence[Facet]
+    other_count: int
+    """Documents that have another value than these."""
+
+    def __iter__(self) -> Iterator[Facet]:
+        return iter(self.facets)
+
+    def __len__(self) -> int:
+        return len(self.facets)
+
+
+@dataclass(frozen=True, slots=True)
 class UpsertResult:
     """What became of one document."""
 

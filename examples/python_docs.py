@@ -32,7 +32,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from searchmesh import Client, Connection, Document, SearchResult, ServiceError
+from searchmesh import (
+    Client,
+    Connection,
+    Document,
+    Field,
+    FieldType,
+    SearchResult,
+    ServiceError,
+)
 from searchmesh.errors import NotFound
 from searchmesh.local import LocalMesh, LocalMeshError, State
 
@@ -43,6 +51,8 @@ if TYPE_CHECKING:
 
 COLLECTION = "python_docs"
 MODEL = "all-minilm-l6-v2"
+# of the attributes, those that filters may use
+FIELDS = [Field("module", FieldType.STRING), Field("kind", FieldType.STRING)]
 
 # a question, and what one of the three best hits must begin with; empty: anything
 QUESTIONS = {
@@ -185,11 +195,11 @@ def _stored(client: Client) -> dict[str, tuple[object, object]]:
     try:
         collection = client.get_collection(COLLECTION)
     except NotFound:
-        client.create_collection(COLLECTION, model=MODEL)
+        client.create_collection(COLLECTION, model=MODEL, fields=FIELDS)
         return {}
-    if collection.model != MODEL:
+    if collection.model != MODEL or list(collection.fields) != FIELDS:
         raise LocalMeshError(
-            f"collection {COLLECTION} has another model than {MODEL};"
+            f"collection {COLLECTION} has another model than {MODEL}, or other fields;"
             f" delete it: searchmesh collections delete {COLLECTION}"
         )
     return {

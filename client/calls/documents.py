@@ -223,32 +223,40 @@ def list_documents(
 
 def delete_documents(
     collection: str,
-    ids: Sequence[str],
+    ids: Sequence[str] = (),
     *,
+    filter: str = "",  # noqa: A002 - as the contract calls it
     request_id: str = "",
     timeout: float | None = None,
 ) -> Call[DeleteResult]:
-    """Delete documents by id, all at once for every reader; ids that are not there are no error.
+    """Delete documents by id or by a filter, all at once for every reader.
 
-    ids: 1 to 1000.
+    ids, filter: one of the two. 1 to 1000 ids, of which some may not be there; or a filter, as
+        `year >= 2020 AND NOT kind = "draft"`: all documents that it is true for.
     """
     request = document_service_pb2.DeleteDocumentsRequest(
         collection=collection,
         ids=convert.ids_to(ids),
+        filter=convert.text_to(filter, "filter"),
         request_id=request_id or uuid.uuid4().hex,
     )
     return Call(_DELETE, request, _deletion_from, _DELETE_TIMEOUT, timeout)
 
 
 def count_documents(
-    collection: str, *, read_after: str = "", timeout: float | None = None
+    collection: str,
+    *,
+    filter: str = "",  # noqa: A002 - as the contract calls it
+    read_after: str = "",
+    timeout: float | None = None,
 ) -> Call[int]:
     """Count a collection's documents.
 
+    filter: only those that it is true for.
     read_after: a `write_token` whose write must be seen.
     """
     request = document_service_pb2.CountDocumentsRequest(
-        collection=collection, read_after=read_after
+        collection=collection, filter=convert.text_to(filter, "filter"), read_after=read_after
     )
     return Call(_COUNT, request, _count_from, _LOOKUP_TIMEOUT, timeout)
 

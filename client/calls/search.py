@@ -14,13 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from searchmesh.contents import Content
-    from searchmesh.results import SearchResult
+    from searchmesh.results import FacetResult, SearchResult
 
 _SEARCH = Rpc.of(
     search_service_pb2.DESCRIPTOR, "SearchService.Search", search_service_pb2.SearchResponse
 )
 
+_FACETS = Rpc.of(
+    search_service_pb2.DESCRIPTOR, "SearchService.Facets", search_service_pb2.FacetsResponse
+)
+
 _SEARCH_TIMEOUT = 10.0
+_FACETS_TIMEOUT = 30.0
 
 
 def search(
@@ -31,6 +36,7 @@ def search(
     document_id: str | None = None,
     limit: int = 10,
     offset: int = 0,
+    filter: str = "",  # noqa: A002 - as the contract calls it
     output_fields: Sequence[str] = (),
     min_score: float | None = None,
     read_after: str = "",
@@ -43,6 +49,8 @@ def search(
         model encodes; a vector of the collection's space; or a stored document, which is itself no
         hit.
     limit: 1 to 1000 hits. offset: 0 to 10000 best hits to pass over.
+    filter: only documents that it is true for, as `year >= 2020 AND NOT kind = "draft"`; values of
+        others go through `filter_value`.
     output_fields: names of attributes, `*` for every attribute, `$content` for the content, `$id`
         for nothing more. Default: every attribute.
     read_after: a `write_token` whose write must be seen.
@@ -54,6 +62,7 @@ def search(
         vector=None if vector is None else vector_to(vector, "vector"),
         limit=limit,
         offset=offset,
+        filter=convert.text_to(filter, "filter"),
         output_fields=output_fields,
         min_score=min_score,
         read_after=read_after,
@@ -64,6 +73,31 @@ def search(
     if query is not None:
         _set_content(request, query)
     return Call(_SEARCH, request, convert.search_result_from, _SEARCH_TIMEOUT, timeout)
+
+
+def facets(
+    collection: str,
+    field: str,
+    *,
+    filter: str = "",  # noqa: A002 - as the contract calls it
+    limit: int = 10,
+    read_after: str = "",
+    timeout: float | None = None,
+) -> Call[FacetResult]:
+    """Count a collection's documents by the values of a declared attribute.
+
+    filter: only documents that it is true for.
+    limit: most values, 1 to 1000; those with the most documents come.
+    read_after: a `write_token` whose write must be seen.
+    """
+    request = search_service_pb2.FacetsRequest(
+        collection=collection,
+        field=field,
+        filter=convert.text_to(filter, "filter"),
+        limit=limit,
+        read_after=read_after,
+    )
+    return Call(_FACETS, request, convert.facet_result_from, _FACETS_TIMEOUT, timeout)
 
 
 def _set_content(request: search_service_pb2.SearchRequest, query: Content) -> None:

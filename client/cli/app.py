@@ -9,8 +9,10 @@ import typer
 
 from searchmesh.cli import (
     collections,
+    documents,
     encoding,
     exporting,
+    facets,
     importing,
     models,
     operations,
@@ -50,10 +52,12 @@ app.command("up")(up.up)
 app.command("status")(status.status)
 app.command("models")(models.models)
 app.add_typer(collections.app, name="collections")
+app.add_typer(documents.app, name="documents")
 app.command("import")(importing.import_)
 app.command("export")(exporting.export)
 app.add_typer(operations.app, name="operations")
 app.command("search")(searching.search)
+app.command("facets")(facets.facets)
 app.command("encode")(encoding.encode)
 
 

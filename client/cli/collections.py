@@ -1,6 +1,5 @@
 """`searchmesh collections`: list, create, get and delete."""
 
-import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -8,10 +7,10 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from searchmesh.cli.confirming import confirm
 from searchmesh.cli.output import table
 from searchmesh.cli.session import session_of
 from searchmesh.client import Client
-from searchmesh.errors import InvalidRequest
 from searchmesh.resources import (
     Collection,
     Field,
@@ -122,22 +121,9 @@ def delete(
     with Client(session.connection) as mesh:
         if not yes:
             count = mesh.count_documents(name)
-            _confirm(f"Delete {name} and its {count:,} documents?")
+            confirm(f"Delete {name} and its {count:,} documents?")
         mesh.delete_collection(name)
     session.output.answer({"deleted": name}, lambda: Text(f"deleted {name}"))
-
-
-def _confirm(question: str) -> None:
-    """Raises Abort where the answer is no, InvalidRequest where there is nobody to ask."""
-    try:
-        typer.confirm(question, abort=True, err=True)
-    except typer.Abort as error:
-        # an answer may be piped in; it may also be missing
-        if sys.stdin.isatty():
-            raise
-        raise InvalidRequest.of(
-            "", "not confirmed, and there is no terminal to ask at: give --yes"
-        ) from error
 
 
 def declared_fields(declarations: Sequence[str]) -> list[Field]:

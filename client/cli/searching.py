@@ -44,6 +44,14 @@ def search(
             "$id for nothing more. Repeatable. Default: *",
         ),
     ] = None,
+    filter_: Annotated[
+        str,
+        typer.Option(
+            "--filter",
+            metavar="FILTER",
+            help='Only documents that it is true for, as `year >= 2020 AND NOT kind = "draft"`.',
+        ),
+    ] = "",
     min_score: Annotated[float | None, typer.Option(help="Least score of a hit.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show where the time went.")] = False,
 ) -> None:
@@ -63,6 +71,7 @@ def search(
             document_id=document_id,
             limit=limit,
             offset=offset,
+            filter=filter_,
             output_fields=names,
             min_score=min_score,
             explain=explain,

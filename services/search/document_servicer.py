@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from searchmesh.search.v1 import document_service_pb2 as pb
 from searchmesh.search.v1 import document_service_pb2_grpc as pb_grpc
-from searchmesh_common.errors import Unavailable, Unsupported
+from searchmesh_common.errors import Unavailable
 from searchmesh_search import write_tokens
 from searchmesh_search.convert import documents as convert
+from searchmesh_search.convert import filters
 from searchmesh_search.convert import imports as convert_imports
 from searchmesh_search.convert import operations as convert_operations
 from searchmesh_search.deadline import Deadline
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from searchmesh_search.document_writer import DocumentWriter
     from searchmesh_search.documents import Documents
     from searchmesh_search.exporter import Exporter
+    from searchmesh_search.filter_deletes import FilterDeletes
     from searchmesh_search.imports.operations import Operations
     from searchmesh_search.imports.receiver import Receiver
+    from searchmesh_search.matching import Matching
     from searchmesh_search.metrics import SearchMetrics
 
 SERVICE: str = pb.DESCRIPTOR.services_by_name["DocumentService"].full_name
@@ -50,6 +53,8 @@ class DocumentServicer(pb_grpc.DocumentServiceServicer):
         collections: Collections,
         documents: Documents,
         writer: DocumentWriter,
+        matching: Matching,
+        filter_deletes: FilterDeletes,
         exporter: Exporter,
         receiver: Receiver,
         operations: Operations,
@@ -64,6 +69,8 @@ class DocumentServicer(pb_grpc.DocumentServiceServicer):
         self._collections = collections
         self._documents = documents
         self._writer = writer
+        self._matching = matching
+        self._filter_deletes = filter_deletes
         self._exporter = exporter
         self._receiver = receiver
         self._operations = operations
@@ -107,21 +114,29 @@ class DocumentServicer(pb_grpc.DocumentServiceServicer):
     async def DeleteDocuments(
         self, request: pb.DeleteDocumentsRequest, context: ServicerContext[Any, Any]
     ) -> pb.DeleteDocumentsResponse:
-        _refuse_filter(request)
+        where = await off_loop(filters.size(request), filters.where, request)
         deadline = Deadline.of_call()
         collection = await self._collections.get(request.collection, deadline)
-        deleted = await self._writer.delete(collection, request.ids, request.request_id, deadline)
+        request_id = request.request_id
+        if where is None:
+            deleted = await self._writer.delete(collection, request.ids, request_id, deadline)
+        else:
+            deleted = await self._filter_deletes.delete(collection, where, request_id, deadline)
         self._metrics.deleted(deleted)
         return convert.delete_response(deleted)
 
     async def CountDocuments(
         self, request: pb.CountDocumentsRequest, context: ServicerContext[Any, Any]
     ) -> pb.CountDocumentsResponse:
-        _refuse_filter(request)
+        where = await off_loop(filters.size(request), filters.where, request)
         _require_token(request.read_after)
         deadline = Deadline.of_call()
         collection = await self._collections.get(request.collection, deadline)
-        return pb.CountDocumentsResponse(count=await self._documents.count(collection, deadline))
+        if where is None:
+            count = await self._documents.count(collection, deadline)
+        else:
+            count = await self._matching.count(collection, where, deadline)
+        return pb.CountDocumentsResponse(count=count)
 
     async def ImportDocuments(
         self,
@@ -176,18 +191,9 @@ def _step() -> Deadline:
     return Deadline.of_step(STEP_SECONDS)
 
 
-def _refuse_filter(request: pb.DeleteDocumentsRequest | pb.CountDocumentsRequest) -> None:
-    for name, given in (
-        ("filter", request.filter != ""),
-        ("filter_tree", request.HasField("filter_tree")),
-    ):
-        if given:
-            raise Unsupported(f"{name}: not implemented yet; leave it out")
-
-
 def _require_token(read_after: str) -> None:
-    """For reads of the journal, which has every write that was answered: any token will do, but it
-    must be one. Raises InvalidRequest.
+    """For reads of the journal, which has every write that was answered, and of the engine as of
+    now: any token will do, but it must be one. Raises InvalidRequest.
     """
     write_tokens.decode(read_after)
 

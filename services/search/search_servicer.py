@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from searchmesh.search.v1 import search_service_pb2 as pb
 from searchmesh.search.v1 import search_service_pb2_grpc as pb_grpc
-from searchmesh_search.convert import searches
+from searchmesh_search import write_tokens
+from searchmesh_search.convert import facets, filters, searches
 from searchmesh_search.deadline import Deadline
+from searchmesh_search.facets import count_facets
 from searchmesh_search.later import later
 from searchmesh_search.off_loop import off_loop
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
     from grpc.aio import ServicerContext
 
+    from searchmesh_search.collections import Collections
+    from searchmesh_search.matching import Matching
     from searchmesh_search.metrics import SearchMetrics
     from searchmesh_search.searcher import Searcher
 
@@ -26,15 +30,23 @@ SERVICE: str = pb.DESCRIPTOR.services_by_name["SearchService"].full_name
 class SearchServicer(pb_grpc.SearchServiceServicer):
     """Answers queries."""
 
-    def __init__(self, searcher: Searcher, metrics: SearchMetrics) -> None:
+    def __init__(
+        self,
+        collections: Collections,
+        searcher: Searcher,
+        matching: Matching,
+        metrics: SearchMetrics,
+    ) -> None:
+        self._collections = collections
         self._searcher = searcher
+        self._matching = matching
         self._metrics = metrics
 
     async def Search(
         self, request: pb.SearchRequest, context: ServicerContext[Any, Any]
     ) -> pb.SearchResponse:
         started = time.perf_counter()
-        query = searches.query(request)
+        query = await off_loop(filters.size(request), searches.query, request)
         result = await self._searcher.search(query, Deadline.of_call())
         self._metrics.searched(result)
         total_ms = (time.perf_counter() - started) * 1000
@@ -64,7 +76,15 @@ class SearchServicer(pb_grpc.SearchServiceServicer):
     async def Facets(
         self, request: pb.FacetsRequest, context: ServicerContext[Any, Any]
     ) -> pb.FacetsResponse:
-        raise later("Facets")
+        where = await off_loop(filters.size(request), filters.where, request)
+        write_tokens.decode(request.read_after)  # the engine is asked as of now: any will do
+        deadline = Deadline.of_call()
+        collection = await self._collections.get(request.collection, deadline)
+        limit = facets.limit(request)
+        counts = await count_facets(
+            self._matching, collection, request.field, where, limit, deadline
+        )
+        return await off_loop(limit, facets.response, counts)
 
     async def Locate(
         self, request: pb.LocateRequest, context: ServicerContext[Any, Any]

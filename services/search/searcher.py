@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,6 +11,8 @@ from searchmesh_common.errors import FailedPrecondition
 from searchmesh_search.collection_spec import Segmentation
 from searchmesh_search.document_checks import check_vector, kind_of
 from searchmesh_search.engine_losses import losses_told
+from searchmesh_search.filters.check import checked
+from searchmesh_search.filters.filter import terms
 from searchmesh_search.off_loop import off_loop
 from searchmesh_search.segments import span_at
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from searchmesh_search.documents import Confirmed, Documents
     from searchmesh_search.encoder_client import EncodedQuery
     from searchmesh_search.engine import Engine, EngineHit, Metric
+    from searchmesh_search.filters.filter import Filter
     from searchmesh_search.journal import Journal
     from searchmesh_search.journal.document_rows import DocumentRow
     from searchmesh_search.segments import TextSpan
@@ -56,6 +59,8 @@ class SearchQuery:
     limit: int = 10
     offset: int = 0
     min_score: float | None = None
+    where: Filter | None = None
+    """Only documents that it is true for; not checked against the collection yet."""
     read_after: bytes = b""
     """The engine's token of a write that must be seen."""
     with_documents: bool = True
@@ -131,9 +136,12 @@ class Searcher:
         """The documents nearest to a query.
 
         Raises NotFound for an unknown collection or document, InvalidRequest for a query that
-        cannot be encoded or is no vector of the space, FailedPrecondition for a query of another
-        modality or kind of vector, Unavailable, Overloaded, DeadlineExceeded, DataLoss."""
+        cannot be encoded or is no vector of the space and for a filter that does not fit the
+        collection, FailedPrecondition for a query of another modality or kind of vector and for a
+        filter that the engine cannot be asked, Unavailable, Overloaded, DeadlineExceeded, DataLoss.
+        """
         collection = await self._collections.get(query.collection, deadline)
+        query = await _fitting(query, collection)
         explanation = self._explanation(collection)
         vector = await self._vector(collection, query, explanation, deadline)
         find = partial(self._nearest, collection, query, vector, explanation, deadline)
@@ -189,7 +197,7 @@ class Searcher:
         while True:
             asked = time.monotonic()
             started = time.perf_counter()
-            near = await self._ask(collection, vector, rows, query.read_after, deadline)
+            near = await self._ask(collection, query, vector, rows, deadline)
             explanation.search_ms += _since(started)
             started = time.perf_counter()
             good = [hit for hit in near if query.min_score is None or hit.score >= query.min_score]
@@ -208,9 +216,9 @@ class Searcher:
     async def _ask(
         self,
         collection: Collection,
+        query: SearchQuery,
         vector: np.ndarray,
         rows: int,
-        read_after: bytes,
         deadline: Deadline,
     ) -> Sequence[EngineHit]:
         async with losses_told(self._journal, collection, deadline):
@@ -219,7 +227,8 @@ class Searcher:
                 vector[None],
                 rows,
                 deadline.remaining(),
-                read_after=read_after,
+                where=query.where,
+                read_after=query.read_after,
             )
         return near
 
@@ -244,6 +253,16 @@ class Searcher:
         return Explanation(
             engine=f"{capabilities.name} {capabilities.version}", index=collection.spec.index.type
         )
+
+
+async def _fitting(query: SearchQuery, collection: Collection) -> SearchQuery:
+    """The query with its filter checked. Raises InvalidRequest."""
+    where = query.where
+    if where is None:
+        return query
+    return replace(
+        query, where=await off_loop(terms(where), checked, where, collection.spec.fields)
+    )
 
 
 def _rows_per_document(collection: Collection) -> int:

@@ -38,6 +38,7 @@ from searchmesh_search.embedded_rows import EmbeddedRows
 from searchmesh_search.encoder_client import ENCODER_SERVICE, EncoderClient
 from searchmesh_search.engine_losses import report_losses
 from searchmesh_search.exporter import Exporter
+from searchmesh_search.filter_deletes import FilterDeletes
 from searchmesh_search.imports.batches import Batches
 from searchmesh_search.imports.changes import Changes
 from searchmesh_search.imports.housekeeping import Housekeeping
@@ -46,6 +47,7 @@ from searchmesh_search.imports.operations import Operations
 from searchmesh_search.imports.rates import Rates
 from searchmesh_search.imports.receiver import Receiver
 from searchmesh_search.journal import Journal
+from searchmesh_search.matching import Matching
 from searchmesh_search.metrics import ImportMetrics, SearchMetrics
 from searchmesh_search.milvus_engine import MilvusEngine
 from searchmesh_search.operations_servicer import OperationsServicer
@@ -107,6 +109,8 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
         writer = DocumentWriter(
             journal, contents, engine, encoder.encode_documents, sweeper, in_hand
         )
+        matching = Matching(journal, engine)
+        filter_deletes = FilterDeletes(journal, matching, sweeper)
         searcher = Searcher(journal, collections, documents, engine, encoder.encode_query)
         exporter = Exporter(documents, contents)
 
@@ -143,6 +147,8 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
                 collections,
                 documents,
                 writer,
+                matching,
+                filter_deletes,
                 exporter,
                 receiver,
                 operations,
@@ -150,7 +156,7 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
                 draining=server.draining,
                 validate=server.validator.validate,
             ),
-            SearchServicer(searcher, metrics),
+            SearchServicer(collections, searcher, matching, metrics),
             OperationsServicer(operations),
         )
         server.health.add_check(_storage_check(settings, engine, journal, replica))

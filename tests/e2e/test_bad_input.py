@@ -286,10 +286,8 @@ def test_what_is_not_there_is_named(
 @pytest.mark.parametrize(
     ("method", "request_", "named"),
     [
-        ("SearchService.Search", {"collection": "bad", "text": "x", "filter": "a = 1"}, "filter"),
         ("SearchService.Search", {"collection": "bad", "text": "x", "mode": "MODE_HYBRID"}, "mode"),
         ("SearchService.Recommend", {"collection": "bad", "liked": [{"document_id": "a"}]}, "Reco"),
-        ("DocumentService.DeleteDocuments", {"collection": "bad", "filter": "a = 1"}, "filter"),
         ("EncoderService.LoadModel", {"name": MODEL}, "LoadModel"),
     ],
 )

@@ -17,7 +17,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from searchmesh import Document
+from searchmesh import Document, Field, FieldType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,13 +56,14 @@ def examples() -> list[Example]:
 @pytest.fixture(scope="module")
 def python_docs(mesh: Mesh) -> Iterator[None]:
     """The README's collection, with enough of its documents for its answers."""
-    mesh.client.create_collection("python_docs", model="all-minilm-l6-v2")
+    fields = [Field("module", FieldType.STRING), Field("kind", FieldType.STRING)]
+    mesh.client.create_collection("python_docs", model="all-minilm-l6-v2", fields=fields)
     described = [heapq.merge, heapq.nlargest, json.dumps, re.compile, sorted]
     documents = [
         Document(
             f"{one.__module__}.{one.__name__}",
             f"{one.__module__}.{one.__name__}: {one.__doc__}",
-            attributes={"module": one.__module__, "name": one.__name__},
+            attributes={"module": one.__module__, "kind": "function", "name": one.__name__},
         )
         for one in described[1:]
     ]
@@ -71,7 +72,12 @@ def python_docs(mesh: Mesh) -> Iterator[None]:
         Document(
             "heapq.merge",
             f"heapq.merge: {heapq.merge.__doc__}",
-            attributes={"module": "heapq", "signature": merge, "name": "merge"},
+            attributes={
+                "module": "heapq",
+                "kind": "function",
+                "signature": merge,
+                "name": "merge",
+            },
         )
     )
     mesh.client.upsert("python_docs", documents)

@@ -27,7 +27,9 @@ from searchmesh_search.document_writer import DocumentWriter
 from searchmesh_search.documents import Documents
 from searchmesh_search.encoder_client import EncodedQuery
 from searchmesh_search.engine import Metric
+from searchmesh_search.filter_deletes import FilterDeletes
 from searchmesh_search.journal import Journal
+from searchmesh_search.matching import Matching
 from searchmesh_search.replica import Replica
 from searchmesh_search.segments import Segments, TextSpan
 from searchmesh_search.sweeper import InHand, Sweeper
@@ -169,6 +171,8 @@ class Stack:
     collections: Collections
     documents: Documents
     writer: DocumentWriter
+    matching: Matching
+    filter_deletes: FilterDeletes
 
     async def collection(
         self, name: str = "things", model: str | None = None, **definition: Any
@@ -231,6 +235,7 @@ async def open_stack(
     await replica.join(soon())
     await contents.open()
     sweeper = Sweeper(journal, patchable, in_hand, late_insert_seconds=0)
+    matching = Matching(journal, patchable)
     await sweeper.recover(soon())
     try:
         yield Stack(
@@ -244,6 +249,8 @@ async def open_stack(
             Collections(journal, patchable, models, sweeper, in_hand),
             Documents(journal, contents, patchable),
             DocumentWriter(journal, contents, patchable, models.encode, sweeper, in_hand),
+            matching,
+            FilterDeletes(journal, matching, sweeper),
         )
     finally:
         await replica.leave()

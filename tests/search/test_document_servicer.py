@@ -15,11 +15,10 @@ from google.protobuf.struct_pb2 import Struct
 from searchmesh.search.v1 import document_service_pb2 as pb
 from searchmesh.search.v1.collection_service_pb2 import FIELD_TYPE_INT64, Field
 from searchmesh.search.v1.document_pb2 import Document
-from searchmesh.search.v1.filter_pb2 import Filter
 from searchmesh.type.v1.content_pb2 import Content
 from searchmesh.type.v1.vector_pb2 import VECTOR_KIND_BINARY, Int8Scaled, Vector, VectorSpace
 from searchmesh_common import status
-from searchmesh_common.errors import AlreadyExists, NotFound, Unsupported
+from searchmesh_common.errors import AlreadyExists, NotFound
 
 from .mesh import faults, faulty_fields, floats, refused
 
@@ -281,23 +280,6 @@ async def test_foreign_tokens(mesh: Mesh, things: str, texts: str) -> None:
     assert await faults(first_of(mesh.documents.ExportDocuments(export))) == ["read_after"]
     export = pb.ExportDocumentsRequest(collection=things, after_id="a\nb")
     assert await faults(first_of(mesh.documents.ExportDocuments(export))) == ["after_id"]
-
-
-async def test_what_comes_later_says_so(mesh: Mesh, things: str) -> None:
-    documents = mesh.documents
-    tree = Filter(exists="a")
-    later = {
-        "filter": documents.DeleteDocuments(
-            pb.DeleteDocumentsRequest(collection=things, filter="a = 1")
-        ),
-        "filter_tree": documents.CountDocuments(
-            pb.CountDocumentsRequest(collection=things, filter_tree=tree)
-        ),
-    }
-    for word, call in later.items():
-        error = await refused(call)
-        assert isinstance(error, Unsupported), word
-        assert error.message.startswith(word)
 
 
 async def test_an_export_is_what_was_given_with_vectors_on_request(mesh: Mesh, texts: str) -> None:

@@ -11,7 +11,6 @@ from google.protobuf.struct_pb2 import Struct
 from searchmesh.search.v1 import document_service_pb2 as documents_pb
 from searchmesh.search.v1 import search_service_pb2 as pb
 from searchmesh.search.v1.document_pb2 import Document
-from searchmesh.search.v1.filter_pb2 import Filter
 from searchmesh.type.v1 import vector_pb2
 from searchmesh.type.v1.content_pb2 import Content
 from searchmesh_common.errors import (
@@ -250,8 +249,6 @@ async def test_an_unknown_collection_is_not_found(mesh: Mesh) -> None:
     [
         ("mode", pb.MODE_LEXICAL),
         ("mode", pb.MODE_HYBRID),
-        ("filter", "a = 1"),
-        ("filter_tree", Filter(exists="a")),
         ("group_by", "a"),
         ("diversity", pb.Diversity()),
         ("fusion", pb.Fusion()),
@@ -278,7 +275,6 @@ async def test_a_method_that_comes_later_says_so(mesh: Mesh, line: str) -> None:
         "Recommend": pb.RecommendRequest(collection=line, liked=[query]),
         "Classify": pb.ClassifyRequest(collection=line, query=query, field="even"),
         "Answer": pb.AnswerRequest(collection=line, question="why", answer_field="even"),
-        "Facets": pb.FacetsRequest(collection=line, field="even"),
         "Locate": pb.LocateRequest(collection=line, document_id="d1", references=[query]),
     }
     for method, request in requests.items():

@@ -12,7 +12,7 @@ from searchmesh.type.v1 import segment_pb2
 from searchmesh_common.errors import FieldViolation, InvalidRequest, Unsupported
 from searchmesh_search import write_tokens
 from searchmesh_search.content import Content
-from searchmesh_search.convert import values
+from searchmesh_search.convert import filters, values
 from searchmesh_search.searcher import SearchQuery
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ ID_FIELD = "$id"
 EVERY_ATTRIBUTE = "*"
 
 _LATER = (
-    "filter",
-    "filter_tree",
     "group_by",
     "diversity",
     "fusion",
@@ -60,6 +58,7 @@ def query(request: pb.SearchRequest) -> SearchQuery:
         limit=request.limit if request.HasField("limit") else DEFAULT_LIMIT,
         offset=request.offset,
         min_score=request.min_score if request.HasField("min_score") else None,
+        where=filters.where(request),
         read_after=write_tokens.decode(request.read_after),
         with_documents=list(request.output_fields) != [ID_FIELD],
     )

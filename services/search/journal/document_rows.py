@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, select, update
 
 from searchmesh_search.content_store import ContentRef
 from searchmesh_search.engine import row_keys
@@ -16,13 +16,16 @@ from searchmesh_search.journal.tables import collections, documents
 from searchmesh_search.journal.write_rows import Write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
 # a statement made once is compiled once; every search runs it
 _BY_IDS = select(documents).where(
     documents.c.collection_id == bindparam("of_id"),
     documents.c.document_id.in_(bindparam("document_ids", expanding=True)),
+)
+_GENERATIONS = _BY_IDS.with_only_columns(
+    documents.c.document_id, documents.c.generation, documents.c.update_time
 )
 
 
@@ -52,6 +55,18 @@ def find(
         for some in chunks(list(document_ids))
         for row in connection.execute(_BY_IDS, {"of_id": collection_id, "document_ids": some})
     }
+
+
+def generations(
+    connection: Connection, collection_id: int, document_ids: Iterable[str]
+) -> Iterator[tuple[str, int, int]]:
+    """Of the documents of those ids that there are the id, the generation that readers see, and
+    when it was written, in microseconds since 1970.
+    """
+    for some in chunks(list(document_ids)):
+        given = {"of_id": collection_id, "document_ids": some}
+        for row in connection.execute(_GENERATIONS, given):
+            yield row.document_id, row.generation, row.update_time
 
 
 def page(
@@ -100,6 +115,28 @@ def remove(connection: Connection, collection_id: int, document_ids: Iterable[st
     if found:
         _touch(connection, collection_id, -len(found))
     return len(found)
+
+
+def remove_generations(
+    connection: Connection, collection_id: int, generations: Mapping[str, int]
+) -> list[str]:
+    """The same of those documents alone that readers still see in the generation named; returns
+    which they were.
+    """
+    removed: list[str] = []
+    for some in chunks(list(generations.items())):
+        is_one = and_(
+            documents.c.collection_id == collection_id,
+            documents.c.document_id.in_([document_id for document_id, _ in some]),
+            # no two documents share one
+            documents.c.generation.in_([generation for _, generation in some]),
+        )
+        write_rows.copy_to_garbage(connection, documents, is_one)
+        dropped = delete(documents).where(is_one).returning(documents.c.document_id)
+        removed += connection.execute(dropped).scalars()
+    if removed:
+        _touch(connection, collection_id, -len(removed))
+    return removed
 
 
 def _insert(connection: Connection, collection_id: int, writes: Sequence[Write]) -> None:

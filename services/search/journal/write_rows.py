@@ -10,7 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    bindparam,
+    delete,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from searchmesh_search.engine import row_keys
 from searchmesh_search.journal.chunks import chunks
@@ -121,7 +131,7 @@ def roll_back(connection: Connection, intents: Iterable[str], delay_us: int) -> 
     count = 0
     for intent in intents:
         of_intent = pending.c.intent == intent
-        _copy_to_garbage(connection, of_intent, delay_us)
+        copy_to_garbage(connection, pending, of_intent, delay_us)
         count += connection.execute(delete(pending).where(of_intent)).rowcount
     return count
 
@@ -141,13 +151,19 @@ def roll_back_others(
     found = pending_generations(connection, intent)
     of_intent = pending.c.intent == intent
     for some in chunks(sorted(found - stored)):
-        _copy_to_garbage(connection, of_intent & pending.c.generation.in_(some), delay_us)
+        among = of_intent & pending.c.generation.in_(some)
+        copy_to_garbage(connection, pending, among, delay_us)
     take_pending(connection, intent)
     return found & stored
 
 
-def _copy_to_garbage(connection: Connection, condition: ColumnElement[bool], delay_us: int) -> None:
-    columns = [pending.c[one.name] for one in garbage.c if one.name != "due_time"]
+def copy_to_garbage(
+    connection: Connection, table: Table, condition: ColumnElement[bool], delay_us: int = 0
+) -> None:
+    """Have the generations dropped, after a delay, that the rows of `documents` or `pending` name
+    for which the condition holds.
+    """
+    columns = [table.c[one.name] for one in garbage.c if one.name != "due_time"]
     copied = select(*columns, NOW_US + delay_us).where(condition)
     connection.execute(
         insert(garbage).from_select([*(one.name for one in columns), "due_time"], copied)
