@@ -36,7 +36,7 @@ def test_both_clients_have_the_same_methods() -> None:
 
 def test_methods_document_what_they_answer() -> None:
     signature = inspect.signature(searchmesh.Client.count_documents)
-    assert list(signature.parameters) == ["self", "collection", "read_after", "timeout"]
+    assert list(signature.parameters) == ["self", "collection", "filter", "read_after", "timeout"]
     assert signature.return_annotation == "int"
     assert str(inspect.signature(searchmesh.AsyncClient.list_models).return_annotation) == (
         "AsyncIterator[Model]"

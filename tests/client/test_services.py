@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ from searchmesh import (
     VectorKind,
     VectorSpace,
     errors,
+    filter_value,
 )
 from tests.client.both import AnyClient
 from tests.mesh import MODEL
@@ -47,6 +48,14 @@ _NOTES = [
 @pytest.fixture
 async def client(mesh: Mesh, connect: Connect) -> AnyClient:
     return await connect(mesh.connection)
+
+
+@pytest.fixture
+async def collection_of_fields(client: AnyClient) -> AsyncIterator[str]:
+    fields = [Field("author", FieldType.STRING), Field("year", FieldType.INT64)]
+    made = await client.call("create_collection", "with_fields", model=MODEL, fields=fields)
+    yield made.name
+    await client.call("delete_collection", made.name)
 
 
 async def test_models(client: AnyClient) -> None:
@@ -245,3 +254,27 @@ async def test_health(client: AnyClient) -> None:
         assert await client.call("health", service, name) is Health.SERVING
     with pytest.raises(errors.NotFound):
         await client.call("health", Service.SEARCH, "nothing")
+
+
+async def test_filters_and_facets(client: AnyClient, collection_of_fields: str) -> None:
+    name = collection_of_fields
+    documents = [
+        Document("1", "A whale hunt.", attributes={"author": "Melville", "year": 1851}),
+        Document("2", "A man at sea.", attributes={"author": 'O"Brian \\', "year": 1969}),
+        Document("3", "A sea chart."),
+    ]
+    await client.call("upsert", name, documents)
+    author = filter_value(documents[1].attributes["author"])
+    found = await client.call("search", name, "ships", filter=f"author = {author}")
+    assert [hit.id for hit in found] == ["2"]
+    assert await client.call("count_documents", name, filter="NOT EXISTS year") == 1
+    facets = await client.call("facets", name, "year", filter="year > 0", limit=1)
+    assert [(one.value, one.count) for one in facets] == [(1851, 1)]
+    assert facets.other_count == 1
+    with pytest.raises(errors.InvalidRequest, match="filter: at character 1: colour is not"):
+        await client.call("count_documents", name, filter="colour = 1")
+    with pytest.raises(errors.InvalidRequest, match="exactly one of ids, filter"):
+        await client.call("delete_documents", name, ["1"], filter="year = 1")
+    deleted = await client.call("delete_documents", name, filter=f"year = {filter_value(1851)}")
+    assert deleted.deleted_count == 1
+    assert await client.call("count_documents", name) == 2

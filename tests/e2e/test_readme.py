@@ -108,6 +108,24 @@ def test_an_example_answers_as_the_readme_says(mesh: Mesh, example: Example) -> 
             _compare(answer, example.answer)
 
 
+def test_the_filters_of_the_readme_choose_what_it_says(
+    mesh: Mesh, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    (block,) = (one for one in blocks if "filter_value" in one)
+    connected = block.replace("Client()", "Client(connection)")
+    try:
+        exec(connected, {"connection": mesh.connection})
+        assert capsys.readouterr().out.splitlines() == [
+            "2",
+            "2",
+            str([("Melville", 1), ("O'Brian", 1)]),
+        ]
+        assert mesh.client.count_documents("books") == 2
+    finally:
+        mesh.client.delete_collection("books")
+
+
 def _split(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
     """Options with their values, and what is left."""
     if arguments[0] == "-d":

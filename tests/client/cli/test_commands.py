@@ -149,6 +149,36 @@ def test_search(on_mesh: Run, collection: str, tmp_path: Path) -> None:
     assert len(by_vector.json["hits"]) == 1
 
 
+def test_filters_and_facets(on_mesh: Run, tmp_path: Path) -> None:
+    declared = ("--field", "shop:string", "--field", "price:double")
+    assert on_mesh("collections", "create", "cli_f", "--model", MODEL, *declared).exit_code == 0
+    file = tmp_path / "notes.jsonl"
+    file.write_text(
+        '{"id": "milk", "text": "Milk and apples.", "shop": "corner", "price": 2}\n'
+        '{"id": "bread", "text": "Bread.", "shop": "corner", "price": 3.5}\n'
+        '{"id": "train", "text": "The train leaves at noon."}\n'
+    )
+    assert on_mesh("import", str(file), "cli_f").exit_code == 0
+    found = on_mesh("search", "cli_f", "food", "--filter", "price > 2", "--json")
+    assert [hit["id"] for hit in found.json["hits"]] == ["bread"]
+    assert on_mesh("documents", "count", "cli_f").stdout == "3\n"
+    counted = on_mesh("documents", "count", "cli_f", "--filter", "EXISTS shop", "--json")
+    assert counted.json == {"count": 2}
+    facets = on_mesh("facets", "cli_f", "shop", "--json")
+    assert facets.json == {"facets": [{"value": "corner", "count": 2}], "other_count": 0}
+    shown = on_mesh("facets", "cli_f", "price", "--limit", "1").stdout
+    assert "and 1 with other values" in shown
+    wrong = on_mesh("search", "cli_f", "food", "--filter", "price > 'x'", "--json")
+    assert wrong.exit_code == 1
+    assert wrong.json["error"]["violations"][0]["field"] == "filter"
+    assert on_mesh("documents", "delete", "cli_f", "--filter", "price > 2").exit_code == 1
+    assert on_mesh("documents", "count", "cli_f").stdout == "3\n"
+    gone = on_mesh("documents", "delete", "cli_f", "--filter", "price > 2", "--yes", "--json")
+    assert gone.json == {"deleted_count": 1}
+    assert on_mesh("documents", "delete", "cli_f", "milk", "nobody", "-y").stdout == "deleted 1\n"
+    assert on_mesh("collections", "delete", "cli_f", "--yes").exit_code == 0
+
+
 def test_search_shows_the_passage_that_matched(on_mesh: Run, tmp_path: Path) -> None:
     made = on_mesh("collections", "create", "cli_long", "--model", MODEL, "--segments", "--json")
     assert made.json["segmentation"] == "SEGMENTS"
@@ -175,6 +205,10 @@ def test_search_shows_the_passage_that_matched(on_mesh: Run, tmp_path: Path) -> 
         ["search", "c", "--vector", "[1,"],
         ["search", "c", "--vector", '{"a": 1}'],
         ["search", "c", "--vector", "@nowhere.json"],
+        ["documents", "delete", "c"],
+        ["documents", "delete", "c", "a", "--filter", "a = 1"],
+        ["facets", "c"],
+        ["facets", "c", "a", "--limit", "0"],
         ["collections", "create", "c"],
         ["collections", "create", "c", "--model", "m", "--dimension", "3"],
         ["collections", "create", "c", "--model", "m", "--field", "year"],
@@ -207,7 +241,8 @@ def test_help_tells_the_exit_codes_and_every_command(run: Run) -> None:
     assert ran.exit_code == 0
     words = " ".join(ran.stdout.split())
     assert "3 a service cannot be reached" in words
-    for command in ("up", "status", "models", "collections", "import", "search", "encode"):
+    commands = ("up", "status", "models", "collections", "documents", "import", "search", "facets")
+    for command in (*commands, "encode"):
         assert f" {command} " in words
         assert run(command, "-h").exit_code == 0
 
