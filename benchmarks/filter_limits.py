@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 NAME = "filter_limits"
 FIELDS = (DeclaredField("n", FieldType.INT64), DeclaredField("s", FieldType.STRING))
 LENGTHS = (10, 100, 1_000, 3_000, 10_000)
+DEPTHS = (16, 32, 47, 48, 49, 50, 64, 128)
 SECONDS = 60.0
 REPEATS = 3
 
@@ -56,7 +57,11 @@ def _among_numbers(length: int) -> Filter:
 
 
 def _among_strings(length: int) -> Filter:
-    return Inclusion("s", tuple(f"value-{place:05}-{'x' * 88}" for place in range(length)))
+    return Inclusion("s", tuple(f"{place:05}{'x' * 95}" for place in range(length)))
+
+
+def _among_long_strings(length: int) -> Filter:
+    return Inclusion("s", tuple(f"{place:05}{'x' * 1595}" for place in range(length)))
 
 
 def _not_among_numbers(length: int) -> Filter:
@@ -74,6 +79,7 @@ def _all_of(length: int) -> Filter:
 SHAPES: Mapping[str, Callable[[int], Filter]] = {
     "n IN (…)": _among_numbers,
     "s IN (…), 100 characters each": _among_strings,
+    "s IN (…), 1600 characters each": _among_long_strings,
     "NOT n IN (…)": _not_among_numbers,
     "n = … OR n = …": _any_of,
     "n != … AND n != …": _all_of,
@@ -93,6 +99,18 @@ async def measure(engine: MilvusEngine, rows: int) -> None:
     for shape, build in SHAPES.items():
         for length in LENGTHS:
             await report(engine, shape, length, build(length))
+    await measure_depth(engine)
+
+
+async def measure_depth(engine: MilvusEngine) -> None:
+    """Of chains as they are written, which `milvus_filters` makes trees of."""
+    for depth in DEPTHS:
+        text = f"f_n == {depth}"
+        for number in range(1, depth):
+            text = f"(f_n == {number} or {text})"
+        chain = milvus_filters.Expression(text, depth)
+        with mock.patch.object(milvus_filters, "compiled", return_value=chain):
+            await report(engine, "f_n == … or (f_n == … or (…", depth, _among_numbers(1))
 
 
 async def report(engine: MilvusEngine, shape: str, length: int, where: Filter) -> None:
@@ -102,7 +120,7 @@ async def report(engine: MilvusEngine, shape: str, length: int, where: Filter) -
     try:
         taken = f"{await query_ms(engine, where):9.1f}"
     except ServiceError as error:
-        taken = error.message[:100]
+        taken = f"  {error.message[:100]}"
     print(f"{shape:32} {length:6} {kib:7.1f} {asked.depth:6} {taken}", flush=True)
 
 

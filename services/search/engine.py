@@ -152,6 +152,8 @@ class Capabilities:
     max_dimension: int
     max_filter_bytes: int
     """Of a filter as the engine is asked; a term takes some 10 to 30 beside its value."""
+    max_filter_depth: int
+    """Conditions joined within each other, as the engine is asked."""
     min_dimension: int = 2
     binary_indexes: frozenset[str] = frozenset({"FLAT"})
     had_by: str = ""
@@ -168,12 +170,21 @@ class Capabilities:
             able = [one for one in self.others if not one.lacking(schema)]
             raise self._lack(", ".join(lacks), able)
 
-    def require_filter(self, size: int) -> None:
-        """size: bytes of a filter as the engine is asked. Raises as `require`."""
-        most = self.max_filter_bytes
-        if size > most:
-            able = [one for one in self.others if size <= one.max_filter_bytes]
-            raise self._lack(f"room for a filter of {size} bytes, as it is asked ({most})", able)
+    def require_filter(self, size: int, depth: int) -> None:
+        """size: bytes of a filter as the engine is asked. depth: as for `max_filter_depth`. Raises
+        as `require`.
+        """
+        if not self.has_room(size, depth):
+            able = [one for one in self.others if one.has_room(size, depth)]
+            raise self._lack(
+                f"room for a filter that is {size} bytes long and {depth} levels deep as it is "
+                f"asked (at most {self.max_filter_bytes} and {self.max_filter_depth})",
+                able,
+            )
+
+    def has_room(self, size: int, depth: int) -> bool:
+        """Whether the engine can be asked a filter."""
+        return size <= self.max_filter_bytes and depth <= self.max_filter_depth
 
     def _lack(self, what: str, able: Sequence[Capabilities]) -> FailedPrecondition:
         has_it = " or ".join(f"the engine {one.name} has it ({one.had_by})" for one in able)

@@ -17,7 +17,8 @@ _LITE = Capabilities(
     max_limit=16_384,
     # it would take 32,768, but answers nobody for seconds at the first write of such a collection
     max_dimension=8192,
-    max_filter_bytes=1 << 20,
+    max_filter_bytes=16 << 20,
+    max_filter_depth=49,
 )
 
 _SERVER = Capabilities(
@@ -30,7 +31,8 @@ _SERVER = Capabilities(
     binary_indexes=frozenset({"FLAT", "IVF_FLAT"}),
     max_limit=16_384,
     max_dimension=32_768,
-    max_filter_bytes=1 << 20,
+    max_filter_bytes=16 << 20,
+    max_filter_depth=128,
 )
 
 

@@ -269,7 +269,7 @@ class MilvusEngine:
         expression = await off_loop(
             terms(where), milvus_filters.compiled, where, schema.fields, dialect
         )
-        self.capabilities.require_filter(len(expression.text.encode()))
+        self.capabilities.require_filter(len(expression.text.encode()), expression.depth)
         return expression
 
     async def _fetch(

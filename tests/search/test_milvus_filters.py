@@ -254,10 +254,25 @@ class TestLimits:
         found = await true_for(engine, "numbers", where, len(NUMBERS))
         assert found == expected(NUMBERS, where)
 
+    async def test_as_deep_as_ten_thousand_terms_can_be(self, engine: MilvusEngine) -> None:
+        other = Comparison("vector", Operator.NOT_EQUAL, 7)
+        where: Filter = AnyOf((other,) * 9_900)
+        for depth in range(30):
+            where = (AnyOf if depth % 2 else AllOf)((other, where))
+        found = await true_for(engine, "numbers", where, len(NUMBERS))
+        assert found == expected(NUMBERS, where)
+
+    async def test_what_is_too_deep_is_refused(self, engine: MilvusEngine) -> None:
+        can = engine.capabilities
+        can.require_filter(can.max_filter_bytes, can.max_filter_depth)
+        with pytest.raises(FailedPrecondition, match="levels deep as it is asked") as caught:
+            can.require_filter(1, 129)
+        assert caught.value.reason == "ENGINE_LACKS"
+
     async def test_what_is_too_long_is_refused(self, engine: MilvusEngine) -> None:
         most = engine.capabilities.max_filter_bytes
         values = tuple("x" * 1000 + str(place) for place in range(most // 1000))
-        with pytest.raises(FailedPrecondition, match="room for a filter of") as caught:
+        with pytest.raises(FailedPrecondition, match="room for a filter that is") as caught:
             await engine.query("strings", Inclusion("in", values), 10, SOON)
         assert caught.value.reason == "ENGINE_LACKS"
 

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
         | document_service_pb2.CountDocumentsRequest
     )
 
+MAX_FILTERS = 1000
+"""Of one list of a tree."""
+
 _BYTES_EACH = 20
 """Of a filter, for an item of `off_loop`."""
 
@@ -62,7 +65,7 @@ _OPERATORS: Mapping[pb.ComparisonOperator.ValueType, Operator] = {
 def where(request: Filtered) -> Filter | None:
     """The filter of a request; None where it has none.
 
-    Raises InvalidRequest for a text that cannot be read, a tree with a value that is none, both
+    Raises InvalidRequest for a text that cannot be read, a tree that breaks the contract, both
     forms at once, or too large a filter.
     """
     if not request.HasField("filter_tree"):
@@ -79,7 +82,11 @@ def size(request: Filtered) -> int:
 
 
 class _Tree:
-    """One walk over a tree, which ends where that has too many terms."""
+    """One walk over a tree, which ends at its first fault.
+
+    It keeps the rules of filter.proto: the validator of requests would look at all of the millions
+    of filters that a message may hold, and let no other call go on meanwhile.
+    """
 
     def __init__(self) -> None:
         self._terms = 0
@@ -102,15 +109,14 @@ class _Tree:
             case "between":
                 return self._between(message.between, Place(f"{path}.between"))
             case "prefix":
-                self._count(1)
-                prefix = message.prefix
-                return Prefix(prefix.field, prefix.prefix, Place(f"{path}.prefix"))
+                return self._prefix(message.prefix, Place(f"{path}.prefix"))
             case "exists":
                 self._count(1)
                 return Exists(message.exists, place)
-        raise InvalidRequest(place.fault("", "required: set one of its fields"))
+        raise InvalidRequest(place.fault("node", "required: set one of its fields"))
 
     def _filters(self, message: pb.FilterList, path: str, depth: int) -> tuple[Filter, ...]:
+        _require_count(len(message.filters), MAX_FILTERS, Place(path), "filters")
         return tuple(
             self.filter(one, f"{path}.filters[{place}]", depth + 1)
             for place, one in enumerate(message.filters)
@@ -118,10 +124,14 @@ class _Tree:
 
     def _comparison(self, message: pb.Comparison, place: Place) -> Comparison:
         self._count(1)
+        operator = _OPERATORS.get(message.operator)
+        if operator is None:
+            raise InvalidRequest(place.fault("operator", "required: one that the contract names"))
         value = _value(message.value, place, "value")
-        return Comparison(message.field, _OPERATORS[message.operator], value, place)
+        return Comparison(message.field, operator, value, place)
 
     def _inclusion(self, message: pb.Inclusion, place: Place) -> Inclusion:
+        _require_count(len(message.values), MAX_TERMS, place, "values")
         self._count(len(message.values))
         values = tuple(
             _value(one, place, f"values[{index}]") for index, one in enumerate(message.values)
@@ -133,10 +143,21 @@ class _Tree:
         low, high = _value(message.low, place, "low"), _value(message.high, place, "high")
         return Between(message.field, low, high, place)
 
+    def _prefix(self, message: pb.Prefix, place: Place) -> Prefix:
+        self._count(1)
+        if not message.prefix:
+            raise InvalidRequest(place.fault("prefix", "must not be empty; ask with exists"))
+        return Prefix(message.field, message.prefix, place)
+
     def _count(self, terms: int) -> None:
         self._terms += terms
         if self._terms > MAX_TERMS:
             raise InvalidRequest.of("filter_tree", too_long())
+
+
+def _require_count(count: int, most: int, place: Place, part: str) -> None:
+    if not 1 <= count <= most:
+        raise InvalidRequest(place.fault(part, f"{count} given, 1 to {most} allowed"))
 
 
 def _value(message: struct_pb2.Value, place: Place, part: str) -> Value:
@@ -147,7 +168,7 @@ def _value(message: struct_pb2.Value, place: Place, part: str) -> Value:
     if kind == "null_value":
         given = "null given; ask with exists, or a negation of it"
     else:
-        given = "give a string, a number or a boolean"
+        given = "required: a string, a number or a boolean"
     raise InvalidRequest(place.fault(part, given))
 
 

@@ -88,8 +88,8 @@ def test_both_forms_are_refused() -> None:
     ("value", "message"),
     [
         (None, r"comparison\.value: null given; ask with exists"),
-        ([1], r"comparison\.value: give a string, a number or a boolean"),
-        ({"x": 1}, r"comparison\.value: give a string, a number or a boolean"),
+        ([1], r"comparison\.value: required: a string, a number or a boolean"),
+        ({"x": 1}, r"comparison\.value: required: a string, a number or a boolean"),
     ],
 )
 def test_a_value_that_is_none_is_named_with_its_path(value: Any, message: str) -> None:
