@@ -34,19 +34,19 @@ PAGE_ROWS = 10_000
 """Rows that the engine is asked for at once."""
 
 MAX_REPEATS = 10
-"""Times that the engine is asked again about documents that were replaced meanwhile. Each time
-takes milliseconds, so that few are replaced in it once more."""
+"""Times that the journal is asked again because documents were replaced, and their rows dropped,
+since it had said what readers see."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Settled:
-    """What the journal says of rows that were found."""
+class _Seen:
+    """What readers see at one moment, of a collection that was asked about before it."""
 
-    current: Sequence[FoundRow]
-    """Those that readers see."""
-    overtaken: Sequence[str]
-    """Keys of the first rows of documents that were replaced since the engine was asked: it found
-    them as they were before."""
+    rows: Sequence[FoundRow]
+    """Those of the rows found that they see."""
+    unknown: Sequence[str]
+    """Keys of the first rows of documents that were written since the engine was asked, in a
+    generation that it did not give."""
 
 
 class Matching:
@@ -73,14 +73,11 @@ class Matching:
         asked = time.monotonic()
         found = await self._all(collection, where, field, deadline)
         for repeats_left in reversed(range(MAX_REPEATS + 1)):
-            settled = await self._settle(collection, found, asked, deadline)
-            if not settled.overtaken or not repeats_left:
+            seen = await self._see(collection, found, asked, deadline)
+            matching, gone = await self._among(collection, where, field, seen.unknown, deadline)
+            if not gone or not repeats_left:
                 break
-            asked = time.monotonic()
-            found = list(settled.current)
-            for keys in chunks(settled.overtaken):
-                found += await self._page(collection, where, field, deadline, keys=keys)
-        return settled.current
+        return [*seen.rows, *matching]
 
     async def count(self, collection: Collection, where: Filter, deadline: Deadline) -> int:
         """Documents that a filter is true for. Raises as `rows`."""
@@ -118,25 +115,38 @@ class Matching:
                 field=field,
             )
 
-    async def _settle(
+    async def _among(
+        self,
+        collection: Collection,
+        where: Filter | None,
+        field: str,
+        keys: Sequence[str],
+        deadline: Deadline,
+    ) -> tuple[Sequence[FoundRow], bool]:
+        """The rows of these keys that a filter is true for, and whether any was dropped already."""
+        matching: list[FoundRow] = []
+        held = 0
+        for some in chunks(keys):
+            matching += await self._page(collection, where, field, deadline, keys=some)
+            held += len(await self._page(collection, None, "", deadline, keys=some))
+        return matching, held < len(keys)
+
+    async def _see(
         self, collection: Collection, found: Sequence[FoundRow], asked: float, deadline: Deadline
-    ) -> _Settled:
-        return await self._journal.read(lambda c: _settled(c, collection, found, asked), deadline)
+    ) -> _Seen:
+        return await self._journal.read(lambda c: _seen(c, collection, found, asked), deadline)
 
 
-def _settled(
+def _seen(
     connection: Connection, collection: Collection, found: Sequence[FoundRow], asked: float
-) -> _Settled:
+) -> _Seen:
     collection_rows.require(connection, collection.id, collection.name)
     rows = {(row.document_id, row.generation): row for row in found}
     ids = {document_id for document_id, _ in rows}
-    since = now_us(connection) - int((time.monotonic() - asked) * SECOND_US)
-    shown, overtaken = [], []
-    for document_id, generation, update_time in document_rows.generations(
-        connection, collection.id, ids
-    ):
-        if (document_id, generation) in rows:
-            shown.append(rows[document_id, generation])
-        elif update_time >= since:
-            overtaken.append(row_key(document_id, generation, 0))
-    return _Settled(shown, overtaken)
+    current = document_rows.generations(connection, collection.id, ids)
+    since_us = now_us(connection) - int((time.monotonic() - asked) * SECOND_US)
+    written = document_rows.changed_since(connection, collection.id, since_us)
+    return _Seen(
+        [rows[one] for one in current if one in rows],
+        [row_key(*one, 0) for one in written if one not in rows],
+    )

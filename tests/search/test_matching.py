@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from searchmesh_common.errors import (
-    AlreadyExists,
     DataLoss,
     FailedPrecondition,
     InvalidRequest,
@@ -109,10 +108,48 @@ async def test_replaced_between_the_engines_answer_and_the_journals(stack: Stack
         return answer
 
     stack.engine.patch("query", replace_then)
-    rows = await stack.matching.rows(things, OLD, soon())
-    # what had not matched may count as it was before
-    assert sorted(row.document_id for row in rows) == ["stays"]
     assert await found(stack, things, OLD) == ["comes", "stays"]
+
+
+async def test_replaced_again_and_swept_before_it_is_asked_about(stack: Stack) -> None:
+    things = await books(stack, a=1999.0, b=2001.0)
+    years = iter((2001.0, 1999.0, 1998.0))
+
+    async def replace_then(work: Any, *given: Any, **named: Any) -> Any:
+        year = next(years, None)
+        if year is None:
+            stack.engine.restore("query")
+        else:
+            # after the engine's answer the first time, before it from then on
+            before = year != 2001.0
+            answer = None if before else await work(*given, **named)
+            await stack.upsert(things, of_year("a", year), of_year("b", 4000.0 - year))
+            await stack.sweeper.sweep(soon())
+            return await work(*given, **named) if before else answer
+        return await work(*given, **named)
+
+    stack.engine.patch("query", replace_then)
+    assert await found(stack, things, OLD) == ["a"]
+
+
+async def test_one_of_two_matches_at_any_moment(stack: Stack) -> None:
+    things = await books(stack, a=1999.0, b=2001.0)
+    ended = asyncio.Event()
+
+    async def swap() -> None:
+        years = [1999.0, 2001.0]
+        while not ended.is_set():
+            years.reverse()
+            await stack.upsert(things, of_year("a", years[0]), of_year("b", years[1]))
+            await stack.sweeper.sweep(soon())
+
+    swapping = asyncio.create_task(swap())
+    try:
+        for _ in range(40):
+            assert await stack.matching.count(things, OLD, soon()) == 1
+    finally:
+        ended.set()
+        await swapping
 
 
 async def test_documents_replaced_all_the_time_are_counted(stack: Stack) -> None:
@@ -132,98 +169,6 @@ async def test_documents_replaced_all_the_time_are_counted(stack: Stack) -> None
     finally:
         ended.set()
         await writing
-
-
-async def test_deleted_all_at_once_and_once_a_request(stack: Stack) -> None:
-    things = await books(stack, a=1999.0, b=1998.0, c=2001.0)
-    assert await stack.filter_deletes.delete(things, OLD, "r1", soon()) == 2
-    assert await stack.ids(things) == ["c"]
-    assert await stack.documents.count(things, soon()) == 1
-    await stack.upsert(things, of_year("a", 1999.0))
-    assert await stack.filter_deletes.delete(things, OLD, "r1", soon()) == 2
-    assert await stack.ids(things) == ["a", "c"]
-    assert await stack.filter_deletes.delete(things, OLD, "r2", soon()) == 1
-    assert await stack.filter_deletes.delete(things, OLD, "", soon()) == 0
-    for other in (parse("year < 2001"), parse("NOT year < 2000")):
-        with pytest.raises(AlreadyExists, match="r1"):
-            await stack.filter_deletes.delete(things, other, "r1", soon())
-    with pytest.raises(AlreadyExists, match="r1"):
-        await stack.writer.delete(things, ["a"], "r1", soon())
-    await stack.sweep_until(lambda: holds_rows(stack, things, 1))
-
-
-async def holds_rows(stack: Stack, collection: Collection, count: int) -> bool:
-    return bool(await stack.engine.count_rows(collection.physical, 5) == count)
-
-
-async def test_a_request_at_once_with_itself_deletes_once(stack: Stack) -> None:
-    things = await books(stack, a=1999.0, b=1998.0)
-    answers = await asyncio.gather(
-        *(stack.filter_deletes.delete(things, OLD, "same", soon()) for _ in range(5))
-    )
-    assert answers == [2] * 5
-
-
-async def test_a_document_replaced_before_its_delete_stays(stack: Stack) -> None:
-    things = await books(stack, a=1999.0, b=1999.0)
-    entered, go_on = stack.engine.hold("query")
-    deleting = asyncio.create_task(stack.filter_deletes.delete(things, OLD, "", soon()))
-    await entered.wait()
-    await stack.upsert(things, of_year("a", 2001.0))
-    go_on.set()
-    assert await deleting == 1
-    assert await stack.ids(things) == ["a"]
-
-
-async def test_readers_see_all_of_a_delete_or_nothing(stack: Stack) -> None:
-    names = [f"d{place}" for place in range(1200)]
-    things = await books(stack, **dict.fromkeys(names[:600], 1999.0))
-    await stack.upsert(things, *(of_year(one, 1998.0) for one in names[600:]))
-    counts = set()
-    deleting = asyncio.create_task(stack.filter_deletes.delete(things, OLD, "", soon()))
-    while not deleting.done():
-        counts.add(await stack.documents.count(things, soon()))
-    assert await deleting == 1200
-    assert counts <= {0, 1200}
-    assert await stack.ids(things) == []
-
-
-async def test_facets(stack: Stack) -> None:
-    things = await stack.collection(fields=FIELDS)
-    kinds = ["a"] * 3 + ["b"] * 3 + ["c"] * 2 + [""] + [None]
-    await stack.upsert(
-        things,
-        *(
-            document(f"d{place}", attributes={"kind": kind, "sold": place < 4})
-            for place, kind in enumerate(kinds)
-        ),
-        document("bare"),
-    )
-
-    async def counted(field: str, where: Filter | None = None, limit: int = 10) -> Any:
-        counts = await count_facets(stack.matching, things, field, where, limit, soon())
-        return list(counts.facets), counts.other_count
-
-    assert await counted("kind") == ([("a", 3), ("b", 3), ("c", 2), ("", 1)], 0)
-    assert await counted("kind", limit=2) == ([("a", 3), ("b", 3)], 3)
-    assert await counted("kind", parse("sold = true")) == ([("a", 3), ("b", 1)], 0)
-    assert await counted("sold") == ([(False, 6), (True, 4)], 0)
-    assert await counted("year") == ([], 0)
-    with pytest.raises(InvalidRequest, match="field: colour is not declared"):
-        await counted("colour")
-
-
-async def test_zeros_of_both_signs_are_one_value(stack: Stack) -> None:
-    things = await stack.collection(fields=(DeclaredField("price", FieldType.DOUBLE),))
-    await stack.upsert(
-        things,
-        *(
-            document(f"d{place}", attributes={"price": one})
-            for place, one in enumerate((0.0, -0.0))
-        ),
-    )
-    counts = await count_facets(stack.matching, things, "price", None, 10, soon())
-    assert counts.facets == [(0.0, 2)]
 
 
 async def test_what_does_not_fit_is_refused(stack: Stack) -> None:

@@ -24,9 +24,7 @@ _BY_IDS = select(documents).where(
     documents.c.collection_id == bindparam("of_id"),
     documents.c.document_id.in_(bindparam("document_ids", expanding=True)),
 )
-_GENERATIONS = _BY_IDS.with_only_columns(
-    documents.c.document_id, documents.c.generation, documents.c.update_time
-)
+_GENERATIONS = _BY_IDS.with_only_columns(documents.c.document_id, documents.c.generation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +57,28 @@ def find(
 
 def generations(
     connection: Connection, collection_id: int, document_ids: Iterable[str]
-) -> Iterator[tuple[str, int, int]]:
-    """Of the documents of those ids that there are the id, the generation that readers see, and
-    when it was written, in microseconds since 1970.
-    """
+) -> Iterator[tuple[str, int]]:
+    """Of the documents of those ids that there are the id and the generation that readers see."""
     for some in chunks(list(document_ids)):
         given = {"of_id": collection_id, "document_ids": some}
         for row in connection.execute(_GENERATIONS, given):
-            yield row.document_id, row.generation, row.update_time
+            yield row.document_id, row.generation
+
+
+def changed_since(
+    connection: Connection, collection_id: int, since_us: int
+) -> Sequence[tuple[str, int]]:
+    """The same of the documents that were written since that time, in microseconds since 1970."""
+    is_written = select(collections.c.id).where(
+        collections.c.id == collection_id, collections.c.update_time >= since_us
+    )
+    # mostly there are none, and looking at each document would take long
+    if connection.execute(is_written).one_or_none() is None:
+        return []
+    changed = select(documents.c.document_id, documents.c.generation).where(
+        documents.c.collection_id == collection_id, documents.c.update_time >= since_us
+    )
+    return [(row.document_id, row.generation) for row in connection.execute(changed)]
 
 
 def page(
