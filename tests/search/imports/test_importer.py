@@ -56,7 +56,8 @@ async def away(tmp_path: Path) -> str:
     async with running_encoder(tmp_path / "encoder") as encoder:
         address = address_of(encoder)
         async with running_search(tmp_path / "search", address) as mesh:
-            await mesh.create("things", model="tiny")
+            fields = [collections_pb.Field(name="n", type=collections_pb.FIELD_TYPE_INT64)]
+            await mesh.create("things", model="tiny", fields=fields)
     return address
 
 
@@ -96,13 +97,19 @@ async def test_what_is_received_later_wins_over_a_batch_that_waits(
         assert await delete(mesh, "1", "nobody") == 0
         await mesh.upsert("things", Document(id="2", vector=floats(1, *[0] * 15)))
         assert await delete(mesh, "2") == 1
+        marked = Document(id="4", vector=floats(1, *[0] * 15))
+        marked.attributes["n"] = 4
+        await mesh.upsert("things", marked)
+        by_filter = pb.DeleteDocumentsRequest(collection="things", filter="n = 4")
+        answer = await mesh.documents.DeleteDocuments(by_filter, timeout=SECONDS)
+        assert answer.deleted_count == 1
         await delete(mesh, "3")
         later = (await bring(mesh, "things", texts(1, start=3))).name
         async with running_encoder(tmp_path / "encoder", listen=away):
             done = await ended(mesh, name)
             await ended(mesh, later)
         assert (done.state, done.stored_count) == (pb.IMPORT_STATE_SUCCEEDED, 10)
-        assert await ids(mesh, "things") == ["0", *(str(n) for n in range(3, 10))]
+        assert await ids(mesh, "things") == ["0", "3", *(str(n) for n in range(5, 10))]
         request = pb.GetDocumentRequest(collection="things", id="0")
         read = await mesh.documents.GetDocument(request, timeout=SECONDS)
         assert read.content.text == "newer"
