@@ -158,7 +158,7 @@ def test_any_filter_over_any_rows(
 ) -> None:
     with between_runs(name, tmp_path, server_of(name, request)) as (runner, engine):
         # a write to a server takes a tick of its clock
-        @settings(max_examples=8 if name == "milvus" else 25, deadline=None, database=None)
+        @settings(max_examples=8 if name == "milvus" else 15, deadline=None, database=None)
         @given(
             st.lists(attributes(), min_size=1, max_size=20),
             st.lists(filters(), min_size=1, max_size=12),

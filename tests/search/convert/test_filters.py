@@ -73,7 +73,7 @@ def test_none_and_text() -> None:
     assert filters.where(search_service_pb2.SearchRequest(filter="a = 1")) == parse("a = 1")
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(random_filters.filters())
 def test_a_tree_says_the_same(filter_: Filter) -> None:
     assert filters.where(request_of(tree_of(filter_))) == filter_

@@ -21,7 +21,7 @@ DECLARED = (
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(filters())
 def test_what_fits_stays_as_it_is(filter_: Filter) -> None:
     assert checked(filter_, FIELDS) == filter_

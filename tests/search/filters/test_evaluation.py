@@ -5,15 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
 
 from searchmesh_search.engine import DeclaredField, FieldType
 from searchmesh_search.filters.check import checked
 from searchmesh_search.filters.evaluation import matches
-from searchmesh_search.filters.filter import AllOf, AnyOf, Filter, Not
 from searchmesh_search.filters.text import parse
-
-from .random_filters import attributes, filters
 
 FIELDS = (DeclaredField("n", FieldType.INT64), DeclaredField("s", FieldType.STRING))
 
@@ -56,10 +52,3 @@ def test_what_it_is_true_for(text: str, true_for: list[str]) -> None:
 def test_strings_compare_by_code_point() -> None:
     # in UTF-16 it is the other way round
     assert matches(parse("s < '😀'"), {"s": "\uffff"})
-
-
-@settings(max_examples=50)
-@given(filters(), filters(), attributes())
-def test_de_morgan(one: Filter, other: Filter, values: dict[str, Any]) -> None:
-    negated = Not(AllOf((one, other)))
-    assert matches(negated, values) == matches(AnyOf((Not(one), Not(other))), values)

@@ -21,7 +21,7 @@ from searchmesh_search.filters.writing import write
 from .random_filters import filters
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(filters())
 def test_what_is_written_is_read_back(filter_: Filter) -> None:
     assert parse(write(filter_)) == filter_
