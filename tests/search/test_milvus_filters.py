@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from searchmesh_common.errors import FailedPrecondition
+from searchmesh_search.deadline import Deadline
 from searchmesh_search.engine import Row
 from searchmesh_search.filters.check import checked
 from searchmesh_search.filters.evaluation import matches
@@ -27,6 +28,7 @@ from searchmesh_search.filters.filter import (
 )
 from searchmesh_search.filters.text import parse
 from searchmesh_search.milvus_filters import LITE, SERVER, compiled
+from searchmesh_search.milvus_stubs import milvus
 
 from .engines import ENGINES, SOON, between_runs, row, schema, server_of, started, vectors
 from .filters.random_filters import AWKWARD, FIELDS, attributes, filters
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from searchmesh_search.milvus_engine import MilvusEngine
+
+    from .milvus_server import MilvusServer
 
 on_shared_engine = pytest.mark.asyncio(loop_scope="module")
 
@@ -207,6 +211,26 @@ class TestQuery:
             assert {(one.document_id, one.generation) for one in found} == wanted
         finally:
             await engine.drop_collection("pages", SOON)
+
+    @pytest.mark.server
+    async def test_pages_go_on_over_rows_that_a_server_has_put_away(
+        self, milvus_server: MilvusServer, tmp_path: Path
+    ) -> None:
+        async with started("milvus", tmp_path, milvus_server.uri) as engine:
+            await engine.create_collection("sealed", schema(fields=FIELDS), SOON)
+            for first in range(0, 90, 30):
+                some = {f"d{place}": {"vector": place} for place in range(first, 90, 3)}
+                await engine.insert("sealed", rows_of(some), SOON)
+                flush = milvus.FlushRequest(collection_names=["sealed"])
+                await engine._call("Flush", flush, Deadline.after(SOON), "sealed")
+            found: list[str] = []
+            after = ""
+            while page := await engine.query("sealed", Exists("vector"), 7, SOON, after=after):
+                found += [one.document_id for one in page]
+                after = page[-1].key
+            stored = {f"d{place}" for first in range(0, 90, 30) for place in range(first, 90, 3)}
+            assert sorted(found) == sorted(stored)
+            await engine.drop_collection("sealed", SOON)
 
     async def test_values_come_along(self, engine: MilvusEngine) -> None:
         for field in ("vector", "price", "sold"):
