@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from searchmesh_search.document_writer import DELETE
 from searchmesh_search.filters.writing import write
 from searchmesh_search.journal import (
     Journal,
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from searchmesh_search.filters.filter import Filter
     from searchmesh_search.matching import Matching
     from searchmesh_search.sweeper import Sweeper
-
-METHOD = "DeleteDocuments"
 
 
 class FilterDeletes:
@@ -49,7 +48,7 @@ class FilterDeletes:
         """
         digest = _digest(collection, where)
         before = await self._journal.read(
-            lambda c: request_rows.recall(c, METHOD, request_id, digest), deadline
+            lambda c: request_rows.recall(c, DELETE, request_id, digest), deadline
         )
         if before is not None:
             return int(before)
@@ -75,11 +74,11 @@ def _delete(
     request_id: str,
     digest: bytes,
 ) -> int:
-    removed_before = request_rows.recall(connection, METHOD, request_id, digest)
+    removed_before = request_rows.recall(connection, DELETE, request_id, digest)
     if removed_before is not None:
         return int(removed_before)
     collection_rows.require(connection, collection.id, collection.name)
     removed = document_rows.remove_generations(connection, collection.id, generations)
     deletion_rows.add(connection, collection.id, removed)
-    request_rows.remember(connection, METHOD, request_id, digest, str(len(removed)))
+    request_rows.remember(connection, DELETE, request_id, digest, str(len(removed)))
     return len(removed)
