@@ -6,9 +6,10 @@
 
 Numbers are little-endian; the checksum is the CRC-32 of length and payload.
 
-A record is on disk before `put` returns, so the journal may point to it from then on. What a crash
+A record is on disk before the journal is told of it (`ContentStore.storing`). What a crash
 leaves at a pack's end is pointed to by nobody. A process appends to packs of its own making only,
-and closes one for good when it is large or a write to it failed.
+and closes one for good when it is large or old or a write to it failed. Packs that nobody points to
+any more are the collector's to remove (`content_collector`).
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import asyncio
 import contextlib
 import os
 import struct
+import time
 import uuid
 import zlib
 from collections import OrderedDict
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -28,15 +31,22 @@ from searchmesh_common.errors import DataLoss, ServiceError, Unavailable
 from searchmesh_search.group_thread import GroupThread, Job
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence, Set
     from pathlib import Path
 
     from searchmesh_search.deadline import Deadline
+
+APPEND_SECONDS = 600.0
+"""Time for which a pack is appended to."""
+CLAIM_SECONDS = 600.0
+"""Time in which the journal must be told of contents; see `NewContents.claim`."""
 
 MAGIC = b"SMPACK01"
 SUFFIX = ".pack"
 _LENGTH = struct.Struct("<I")
 _HEADER = struct.Struct("<II")
+HEADER_BYTES = _HEADER.size
+"""What a record takes beyond its payload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,39 @@ class ContentRef:
         return self.offset + _HEADER.size + self.length
 
 
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """A pack that is there."""
+
+    name: str
+    bytes: int
+    """Of its file."""
+    idle_seconds: float
+    """Since it was last appended to."""
+    in_use: bool
+    """Whether this process appends to it, or has put something there that the journal may not know
+    yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewContents:
+    """Contents that the journal does not know yet."""
+
+    refs: list[ContentRef]
+    """In the order given."""
+    begun: float
+    """When they began to be stored."""
+
+    def claim(self) -> None:
+        """To be called in the transaction that tells the journal of them.
+
+        Raises Unavailable when that comes so late that another process may have taken them for
+        unused.
+        """
+        if _now() - self.begun > CLAIM_SECONDS:
+            raise Unavailable("the contents were stored too long ago for the journal; try again")
+
+
 class PackGone(DataLoss):
     """A pack is not there: lost, or deleted since the journal was asked; see `content_reader`."""
 
@@ -64,16 +107,24 @@ class ContentStore:
     """Keeps byte strings for good, many at a time."""
 
     def __init__(
-        self, folder: Path, *, max_pack_bytes: int = 64 << 20, max_open_packs: int = 64
+        self,
+        folder: Path,
+        *,
+        max_pack_bytes: int = 64 << 20,
+        max_pack_seconds: float = APPEND_SECONDS,
+        max_open_packs: int = 64,
     ) -> None:
         """folder: made when missing.
 
-        max_pack_bytes: a pack that has grown past it takes no more.
+        max_pack_bytes: a pack that has grown past it takes no more. max_pack_seconds: nor one that
+        was begun so long ago.
         """
         self._folder = folder
         self._max_pack_bytes = max_pack_bytes
+        self._max_pack_seconds = max_pack_seconds
         self._open_packs = _OpenPacks(folder, max_open_packs)
         self._current: _PackWriter | None = None
+        self._own = _OwnPacks()
         self._thread: GroupThread[Sequence[bytes], list[ContentRef]] = GroupThread(
             "content store", self._append_group, max_waiting=1024, max_group=64
         )
@@ -89,13 +140,19 @@ class ContentStore:
         self._retire_current()
         self._open_packs.clear()
 
-    async def put(self, payloads: Sequence[bytes], deadline: Deadline) -> list[ContentRef]:
-        """Store payloads, each under 4 GiB; once it returns they are on disk. References in the
-        order given.
+    @asynccontextmanager
+    async def storing(
+        self, payloads: Sequence[bytes], deadline: Deadline
+    ) -> AsyncIterator[NewContents]:
+        """Store payloads, each under 4 GiB; they are on disk when the block begins. The block tells
+        the journal, and until it ends nobody takes them for unused.
 
         Raises Unavailable when the disk is full or fails, Overloaded, DeadlineExceeded.
         """
-        return await self._thread.submit(payloads, deadline) if payloads else []
+        with self._own.using():
+            begun = _now()
+            refs = await self._thread.submit(payloads, deadline) if payloads else []
+            yield NewContents(refs, begun)
 
     async def get(self, refs: Sequence[ContentRef]) -> list[bytes]:
         """The payloads, in the order of `refs`.
@@ -103,6 +160,38 @@ class ContentStore:
         Raises DataLoss for one that is damaged, PackGone for one whose pack is missing.
         """
         return await asyncio.to_thread(lambda: [self._read(ref) for ref in refs])
+
+    async def packs(self) -> list[Pack]:
+        """Every pack that is there. Raises Unavailable when the folder cannot be read."""
+        found = await asyncio.to_thread(self._list)
+        # asked after that: a pack that was made meanwhile is in use
+        in_use = self._own.in_use()
+        self._open_packs.keep({name for name, _ in found})
+        now = time.time()
+        return [
+            Pack(name, status.st_size, now - status.st_mtime, name in in_use)
+            for name, status in found
+        ]
+
+    async def remove(self, name: str) -> None:
+        """Delete a pack to whose records nothing points any more. It being gone is no error.
+
+        Raises Unavailable.
+        """
+        await asyncio.to_thread(self._remove, name)
+
+    def _list(self) -> list[tuple[str, os.stat_result]]:
+        try:
+            return list(_packs_in(self._folder))
+        except OSError as error:
+            raise _unavailable(error) from error
+
+    def _remove(self, name: str) -> None:
+        self._open_packs.drop(name)
+        try:
+            pack_path(self._folder, name).unlink(missing_ok=True)
+        except OSError as error:
+            raise _unavailable(error) from error
 
     def _make_folder(self) -> None:
         try:
@@ -127,14 +216,20 @@ class ContentStore:
             job.future.set_result(of_job)
 
     def _writable_pack(self) -> _PackWriter:
-        if self._current is not None and self._current.size >= self._max_pack_bytes:
+        if self._current is not None and (
+            self._current.size >= self._max_pack_bytes
+            or self._current.age_seconds >= self._max_pack_seconds
+        ):
             self._retire_current()
         if self._current is None:
-            self._current = _PackWriter.create(self._folder)
+            name = uuid.uuid4().hex
+            self._own.add(name)
+            self._current = _PackWriter.create(self._folder, name)
         return self._current
 
     def _retire_current(self) -> None:
         pack, self._current = self._current, None
+        self._own.retire()
         if pack is not None:
             # a disk that failed a write may fail this too; what counts was synced before
             with contextlib.suppress(OSError):
@@ -157,18 +252,58 @@ class ContentStore:
         return payload
 
 
+class _OwnPacks:
+    """Which of the packs that this process has made are in use: the one that is appended to, and
+    those with something that the journal is only being told of.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._made = 0
+        # the first pack that what is stored from now on may be in
+        self._first = 0
+        # the same for each block of `using`, as it was when the block began
+        self._first_of_blocks: list[int] = []
+
+    def add(self, name: str) -> None:
+        """A pack is about to be made."""
+        self._numbers[name] = self._made
+        self._made += 1
+
+    def retire(self) -> None:
+        """No pack made so far is appended to any more."""
+        self._first = self._made
+
+    @contextmanager
+    def using(self) -> Iterator[None]:
+        """What is stored while the block runs is in use until it ends."""
+        first = self._first
+        self._first_of_blocks.append(first)
+        try:
+            yield
+        finally:
+            self._first_of_blocks.remove(first)
+
+    def in_use(self) -> set[str]:
+        first = min((self._first, *self._first_of_blocks))
+        for name, number in list(self._numbers.items()):
+            if number < first:
+                del self._numbers[name]
+        return set(self._numbers)
+
+
 class _PackWriter:
     """A pack that grows. Used by one thread."""
 
     def __init__(self, name: str, descriptor: int) -> None:
         self._name = name
         self._descriptor = descriptor
+        self._created = _now()
         self.size = 0
 
     @classmethod
-    def create(cls, folder: Path) -> _PackWriter:
+    def create(cls, folder: Path, name: str) -> _PackWriter:
         """A new pack whose name is on disk, so that what is synced into it is found again."""
-        name = uuid.uuid4().hex
         path = pack_path(folder, name)
         if not path.parent.exists():
             path.parent.mkdir()
@@ -182,6 +317,10 @@ class _PackWriter:
             pack.close()
             raise
         return pack
+
+    @property
+    def age_seconds(self) -> float:
+        return _now() - self._created
 
     def append(self, payload: bytes) -> ContentRef:
         ref = ContentRef(self._name, self.size, len(payload))
@@ -212,6 +351,16 @@ class _OpenPacks:
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         return self._get(name).read(offset, length)
+
+    def drop(self, name: str) -> None:
+        with self._lock:
+            self._packs.pop(name, None)
+
+    def keep(self, names: Set[str]) -> None:
+        """Close all others: a file that is open takes its space even when it was deleted."""
+        with self._lock:
+            for name in self._packs.keys() - names:
+                del self._packs[name]
 
     def clear(self) -> None:
         with self._lock:
@@ -252,6 +401,18 @@ class _OpenPack:
 def pack_path(folder: Path, name: str) -> Path:
     """The file of a pack."""
     return folder / name[:2] / f"{name}{SUFFIX}"
+
+
+def _packs_in(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Names of packs and what is known of their files; one deleted meanwhile is left out."""
+    for path in folder.glob(f"*/*{SUFFIX}"):
+        with contextlib.suppress(FileNotFoundError):
+            yield path.stem, path.stat()
+
+
+def _now() -> float:
+    """Seconds on a clock that goes on while the machine sleeps, and that nobody sets."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _checksum(payload: bytes) -> int:

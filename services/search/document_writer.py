@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from searchmesh_search.collection_spec import Collection
-    from searchmesh_search.content_store import ContentRef, ContentStore
+    from searchmesh_search.content_store import ContentStore, NewContents
     from searchmesh_search.deadline import Deadline
     from searchmesh_search.document_checks import NewDocument, PreparedDocument
     from searchmesh_search.document_vectors import Encode
@@ -170,16 +170,10 @@ class DocumentWriter:
         request: _Request,
         deadline: Deadline,
     ) -> UpsertResult:
-        refs = await self._contents.put([one.document.stored for one in documents], deadline)
         intent = uuid.uuid4().hex
         self._in_hand.intents.add(intent)
         try:
-            writes = await self._journal.write(
-                lambda c: _begin(
-                    c, collection, intent, self._in_hand.owner, documents, vectors, refs
-                ),
-                deadline,
-            )
+            writes = await self._begin(collection, documents, vectors, intent, deadline)
             rows = await off_loop(
                 sum(one.segments for one in writes), rows_of, documents, vectors, writes
             )
@@ -197,6 +191,24 @@ class DocumentWriter:
         if finished.result is None:
             raise Aborted("the write was taken back before it was done; repeat it")
         return finished.result
+
+    async def _begin(
+        self,
+        collection: Collection,
+        documents: Sequence[PreparedDocument],
+        vectors: Mapping[int, Segments],
+        intent: str,
+        deadline: Deadline,
+    ) -> list[Write]:
+        """Put documents on disk, and note their writes as pending."""
+        stored = [one.document.stored for one in documents]
+        async with self._contents.storing(stored, deadline) as contents:
+            return await self._journal.write(
+                lambda c: _begin(
+                    c, collection, intent, self._in_hand.owner, documents, vectors, contents
+                ),
+                deadline,
+            )
 
 
 def _digest(collection: Collection, documents: Sequence[NewDocument | ServiceError]) -> bytes:
@@ -222,12 +234,13 @@ def _begin(
     owner: str,
     documents: Sequence[PreparedDocument],
     vectors: Mapping[int, Segments],
-    refs: Sequence[ContentRef],
+    contents: NewContents,
 ) -> list[Write]:
+    contents.claim()
     collection_rows.require(connection, collection.id, collection.name)
     first = write_rows.allocate_generations(connection, collection.id, len(documents))
     generations = range(first, first + len(documents))
-    writes = writes_of(documents, vectors, generations, refs)
+    writes = writes_of(documents, vectors, generations, contents.refs)
     write_rows.add_pending(connection, collection.id, intent, owner, writes)
     return writes
 

@@ -67,6 +67,17 @@ class SearchMetrics:
             "Writes that wait for a transaction of the journal.",
             registry=registry,
         )
+        self._contents_bytes = Gauge(
+            "search_contents_bytes",
+            "Size of the content store as last counted, by state: live (in use) or dead, in bytes.",
+            ("state",),
+            registry=registry,
+        )
+        self._contents_packs = Gauge(
+            "search_contents_packs",
+            "Files of the content store, as last counted.",
+            registry=registry,
+        )
         self._embedded_rows = Gauge(
             "search_embedded_rows",
             "Rows of the embedded engine's largest collection, as last counted; 0 with a server.",
@@ -87,6 +98,12 @@ class SearchMetrics:
     def embedded_rows(self, rows: int) -> None:
         """Tell the rows of the embedded engine's largest collection."""
         self._embedded_rows.set(rows)
+
+    def contents(self, packs: int, live_bytes: int, dead_bytes: int) -> None:
+        """Tell what the content store takes."""
+        self._contents_packs.set(packs)
+        self._contents_bytes.labels("live").set(live_bytes)
+        self._contents_bytes.labels("dead").set(dead_bytes)
 
     def committed(self, operations: int, seconds: float) -> None:
         """Count a transaction of the journal."""

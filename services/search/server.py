@@ -28,6 +28,7 @@ from searchmesh_search import (
 )
 from searchmesh_search.collection_servicer import CollectionServicer
 from searchmesh_search.collections import Collections
+from searchmesh_search.content_collector import ContentCollector
 from searchmesh_search.content_store import ContentStore
 from searchmesh_search.convert.documents import read_stored
 from searchmesh_search.deadline import Deadline
@@ -164,8 +165,10 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
             rows = EmbeddedRows(journal, engine, metrics, settings.embedded_rows_warning)
             counting = rows.run(settings.embedded_rows_interval_seconds)
             await resources.enter_async_context(_in_background(counting, "count of rows"))
+        collector = ContentCollector(journal, contents, metrics)
         for work, name in (
             (replica.run(), "lease"),
+            (collector.run(settings.collect_interval_seconds), "collector of contents"),
             (sweeper.run(), "sweeper"),
             (importer.run(settings.import_workers), "importer"),
             (rates.run(), "rates of imports"),

@@ -83,6 +83,12 @@ class SearchSettings(ServerSettings):
     contents: Path | None = None
     """Folder of the content store. Empty: contents under the home folder."""
 
+    collect_interval_seconds: float = field(
+        default=600.0, metadata=setting(minimum=0.1, maximum=7 * 86_400)
+    )
+    """Time between two looks for contents that nothing points to any more, whose space is then
+    given back, in seconds."""
+
     import_workers: int = field(default=4, metadata=setting(minimum=1, maximum=64))
     """Batches of imports, of at most 500 documents, that are worked on at once."""
 

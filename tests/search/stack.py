@@ -163,6 +163,7 @@ class Patchable:
 class Stack:
     journal: Journal
     replica: Replica
+    folder: Path
     contents: ContentStore
     engine: Patchable
     models: TinyModels
@@ -241,6 +242,7 @@ async def open_stack(
         yield Stack(
             journal,
             replica,
+            folder,
             contents,
             patchable,
             models,

@@ -18,7 +18,7 @@ from searchmesh_search.deadline import Deadline
 from .stack import soon
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
 
@@ -30,16 +30,23 @@ async def store(tmp_path: Path) -> AsyncIterator[ContentStore]:
     await store.close()
 
 
+async def put(
+    store: ContentStore, payloads: Sequence[bytes], deadline: Deadline | None = None
+) -> list[ContentRef]:
+    async with store.storing(payloads, deadline or soon()) as contents:
+        return contents.refs
+
+
 def packs(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*/*{SUFFIX}"))
 
 
 async def test_what_was_put_is_got_in_any_order(store: ContentStore) -> None:
     payloads = [b"", b"one", b"\x00" * 100_000, "ünï".encode()]
-    refs = await store.put(payloads, soon())
+    refs = await put(store, payloads)
     assert await store.get(refs) == payloads
     assert await store.get(refs[::-1]) == payloads[::-1]
-    assert await store.put([], soon()) == []
+    assert await put(store, []) == []
 
 
 async def test_a_store_opened_anew_reads_the_packs_of_before_and_appends_to_its_own(
@@ -49,7 +56,7 @@ async def test_a_store_opened_anew_reads_the_packs_of_before_and_appends_to_its_
     for payload in (b"first", b"second"):
         store = ContentStore(tmp_path)
         await store.open()
-        refs += await store.put([payload], soon())
+        refs += await put(store, [payload])
         assert await store.get(refs) == [b"first", b"second"][: len(refs)]
         await store.close()
         await store.close()
@@ -60,7 +67,7 @@ async def test_concurrent_puts_share_a_pack_and_keep_apart(
     store: ContentStore, tmp_path: Path
 ) -> None:
     payloads = [[f"{n}-{part}".encode() for part in range(3)] for n in range(50)]
-    refs = await asyncio.gather(*(store.put(one, soon()) for one in payloads))
+    refs = await asyncio.gather(*(put(store, one) for one in payloads))
     assert await asyncio.gather(*(store.get(one) for one in refs)) == payloads
     assert len(packs(tmp_path)) == 1
 
@@ -68,7 +75,7 @@ async def test_concurrent_puts_share_a_pack_and_keep_apart(
 async def test_a_large_pack_is_followed_by_another(tmp_path: Path) -> None:
     store = ContentStore(tmp_path, max_pack_bytes=1000, max_open_packs=2)
     await store.open()
-    refs = [(await store.put([bytes([n]) * 600], soon()))[0] for n in range(10)]
+    refs = [(await put(store, [bytes([n]) * 600]))[0] for n in range(10)]
     assert len(packs(tmp_path)) == 5
     assert await store.get(refs) == [bytes([n]) * 600 for n in range(10)]
     open_packs = [one for one in psutil.Process().open_files() if one.path.endswith(SUFFIX)]
@@ -79,7 +86,7 @@ async def test_a_large_pack_is_followed_by_another(tmp_path: Path) -> None:
 @pytest.fixture
 async def damaged(store: ContentStore, tmp_path: Path) -> tuple[ContentRef, Path]:
     """A reference, and its pack's file, to be damaged before the first read."""
-    (ref,) = await store.put([b"precious content"], soon())
+    (ref,) = await put(store, [b"precious content"])
     return ref, pack_path(tmp_path, ref.pack)
 
 
@@ -123,27 +130,27 @@ async def test_a_reference_to_nothing_is_data_loss_never_garbage(
 
 
 async def test_a_full_disk_is_unavailable_and_heals(store: ContentStore, tmp_path: Path) -> None:
-    (before,) = await store.put([b"before"], soon())
+    (before,) = await put(store, [b"before"])
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     # a file that may not grow: the nearest to a full disk that a test can have
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
         with pytest.raises(Unavailable, match=os.strerror(errno.EFBIG)):
-            await store.put([b"small", bytes(10_000)], soon())
+            await put(store, [b"small", bytes(10_000)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    (after,) = await store.put([b"after"], soon())
+    (after,) = await put(store, [b"after"])
     assert await store.get([before, after]) == [b"before", b"after"]
     assert after.pack != before.pack
 
 
 async def test_a_pack_that_cannot_even_be_closed_is_left_behind(store: ContentStore) -> None:
-    await store.put([b"before"], soon())
+    await put(store, [b"before"])
     assert store._current is not None
     os.close(store._current._descriptor)
     with pytest.raises(Unavailable, match=os.strerror(errno.EBADF)):
-        await store.put([b"lost"], soon())
-    refs = await store.put([b"after"], soon())
+        await put(store, [b"lost"])
+    refs = await put(store, [b"after"])
     assert await store.get(refs) == [b"after"]
 
 
@@ -157,7 +164,7 @@ async def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> No
 
 async def test_a_passed_deadline_stores_nothing(store: ContentStore, tmp_path: Path) -> None:
     with pytest.raises(DeadlineExceeded):
-        await store.put([b"late"], Deadline.after(-1))
+        await put(store, [b"late"], Deadline.after(-1))
     assert packs(tmp_path) == []
 
 
@@ -169,7 +176,7 @@ def test_any_payloads_come_back(
     async def round_trip() -> list[list[bytes]]:
         store = ContentStore(tmp_path_factory.mktemp("content"), max_pack_bytes=400)
         await store.open()
-        refs = await asyncio.gather(*(store.put(group, soon()) for group in groups))
+        refs = await asyncio.gather(*(put(store, group) for group in groups))
         got = [await store.get(one) for one in refs]
         await store.close()
         return got

@@ -212,14 +212,41 @@ async def remaining(stream: AsyncIterator[Any], exported: list[str]) -> None:
         exported += [one.id for one in part.documents]
 
 
+async def metrics_of(mesh: Mesh) -> str:
+    url = f"http://127.0.0.1:{mesh.server.ports.metrics}/metrics"
+    with await asyncio.to_thread(urllib.request.urlopen, url, timeout=10) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
+async def test_contents_that_are_not_used_any_more_go_and_metrics_tell(tmp_path: Path) -> None:
+    async with running_search(tmp_path, NOBODY) as mesh:
+        await mesh.create("things")
+        for n in range(2):
+            await mesh.upsert("things", Document(id="a", vector=floats(n + 1, 0, 0, 0)))
+    async with running_search(tmp_path, NOBODY, collect_interval_seconds=0.1) as mesh:
+        await mesh.until_serving(SERVICES[1])
+        # what was replaced is gone; the first bytes of a file belong to no document
+        await until_told(mesh, 'search_contents_bytes{state="dead"} 8.0')
+        await until_told(mesh, "search_contents_packs 1.0")
+        await mesh.delete("things")
+        await until_told(mesh, 'search_contents_bytes{state="live"} 0.0')
+
+
+async def until_told(mesh: Mesh, line: str) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            if line in await metrics_of(mesh):
+                return
+            await asyncio.sleep(0.1)
+
+
 async def test_metrics_are_served(tmp_path: Path) -> None:
     async with running_search(tmp_path, NOBODY) as mesh:
         await mesh.create("things")
         await mesh.upsert("things", Document(id="a", vector=floats(1, 0, 0, 0)), Document(id="b"))
         await ids(mesh, vector=floats(1, 0, 0, 0))
-        url = f"http://127.0.0.1:{mesh.server.ports.metrics}/metrics"
-        with await asyncio.to_thread(urllib.request.urlopen, url, timeout=10) as answer:
-            text = answer.read().decode()
+        text = await metrics_of(mesh)
     for line in (
         'search_documents_written_total{outcome="stored"} 1.0',
         'search_documents_written_total{outcome="refused"} 1.0',

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from searchmesh_search.content_store import ContentRef, ContentStore
+    from searchmesh_search.content_store import ContentStore, NewContents
     from searchmesh_search.imports.changes import Changes
     from searchmesh_search.journal.collection_rows import CollectionRow
     from searchmesh_search.journal.import_rows import ImportRow
@@ -136,9 +136,9 @@ class Receiver:
 
     async def _commit(self, opened: ImportRow, batch: Sequence[Arrival]) -> None:
         deadline = _commit_deadline()
-        refs = await self._contents.put([one.stored for one in batch], deadline)
         digests = b"".join(one.digest for one in batch)
-        await self._journal.write(lambda c: _add_batch(c, opened, refs, digests), deadline)
+        async with self._contents.storing([one.stored for one in batch], deadline) as contents:
+            await self._journal.write(lambda c: _add_batch(c, opened, contents, digests), deadline)
 
 
 async def _read(
@@ -199,8 +199,10 @@ def _require_same(found: ImportRow, config: ImportConfig, collection: Collection
 
 
 def _add_batch(
-    connection: Connection, opened: ImportRow, refs: Sequence[ContentRef], digests: bytes
+    connection: Connection, opened: ImportRow, contents: NewContents, digests: bytes
 ) -> None:
+    contents.claim()
+    refs = contents.refs
     counted = import_rows.receive(connection, opened.id, opened.receiver, len(refs))
     if counted is None:
         raise _refusal(connection, opened)

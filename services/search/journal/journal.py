@@ -116,6 +116,14 @@ class Journal:
         """
         return cast("Result", await self._write_thread.submit(operation, deadline))
 
+    async def settle(self, deadline: Deadline) -> None:
+        """Wait until every write that was asked for before is committed or has failed, also those
+        whose callers have gone.
+
+        Raises as `write` does.
+        """
+        await self.write(_write_nothing, deadline)
+
     async def read(self, operation: Callable[[Connection], Result], deadline: Deadline) -> Result:
         """Run `operation` on one snapshot that holds every write committed before the call."""
         if self._reading >= self._max_waiting:
