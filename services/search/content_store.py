@@ -43,6 +43,7 @@ CLAIM_SECONDS = 600.0
 
 MAGIC = b"SMPACK01"
 SUFFIX = ".pack"
+_PROBE = bytes(64 << 10)
 _LENGTH = struct.Struct("<I")
 _HEADER = struct.Struct("<II")
 HEADER_BYTES = _HEADER.size
@@ -125,6 +126,7 @@ class ContentStore:
         self._open_packs = _OpenPacks(folder, max_open_packs)
         self._current: _PackWriter | None = None
         self._own = _OwnPacks()
+        self._has_failed = False
         self._thread: GroupThread[Sequence[bytes], list[ContentRef]] = GroupThread(
             "content store", self._append_group, max_waiting=1024, max_group=64
         )
@@ -160,6 +162,15 @@ class ContentStore:
         Raises DataLoss for one that is damaged, PackGone for one whose pack is missing.
         """
         return await asyncio.to_thread(lambda: [self._read(ref) for ref in refs])
+
+    async def ping(self, deadline: Deadline) -> None:
+        """Where nothing could be stored the last time, try it; what that stores is dead.
+
+        Raises Unavailable when the disk is full or fails, Overloaded, DeadlineExceeded.
+        """
+        if self._has_failed:
+            async with self.storing([_PROBE], deadline):
+                pass
 
     async def packs(self) -> list[Pack]:
         """Every pack that is there. Raises Unavailable when the folder cannot be read."""
@@ -208,10 +219,12 @@ class ContentStore:
             refs = [[pack.append(payload) for payload in job.item] for job in group]
             pack.sync()
         except OSError as error:
+            self._has_failed = True
             self._retire_current()
             for job in group:
                 job.future.set_exception(_unavailable(error))
             return
+        self._has_failed = False
         for job, of_job in zip(group, refs, strict=True):
             job.future.set_result(of_job)
 
@@ -315,6 +328,8 @@ class _PackWriter:
             _sync_folder(path.parent)
         except OSError:
             pack.close()
+            # or a full disk would be left with a file for each attempt
+            path.unlink(missing_ok=True)
             raise
         return pack
 

@@ -97,6 +97,7 @@ class MilvusEngine:
         self._version = ""
         self._calls: MilvusCalls | None = None
         self._schemas: dict[str, CollectionSchema] = {}
+        self._may_lack_room = False
         self._writing = asyncio.Lock()
         self._written: asyncio.Task[Any] | None = None
 
@@ -131,6 +132,9 @@ class MilvusEngine:
         deadline = Deadline.after(timeout)
         if self._lite is not None:
             self._lite.require_up()
+            if self._may_lack_room:
+                await self._lite.require_room()
+                self._may_lack_room = False
         if not self._version:
             answer = await self._call("Connect", milvus.ConnectRequest(), deadline)
             self._version = answer.server_info.build_tags
@@ -356,6 +360,11 @@ class MilvusEngine:
             return await self._calls.call(method, request, deadline, physical)
         except NotFound:
             self._schemas.pop(physical, None)
+            raise
+        except ServiceError as error:
+            if self._lite is not None and type(error) is ServiceError:
+                self._may_lack_room = True
+                await self._lite.require_room()
             raise
 
     async def _alone(

@@ -15,6 +15,7 @@ import re
 import signal
 import sqlite3
 import struct
+import tempfile
 import time
 from pathlib import Path
 
@@ -36,6 +37,8 @@ _BUSY_SECONDS = 10.0
 
 _FLOCK = struct.Struct("hhqqi4x")
 """`struct flock` of 64-bit Linux: type, whence, start, length, process."""
+
+_PROBE = bytes(64 << 10)
 
 _claimed: set[Path] = set()
 """Files that this process owns: its own lock would not keep it from claiming one twice."""
@@ -101,6 +104,14 @@ class MilvusFile:
             connection.execute(
                 f'CREATE INDEX IF NOT EXISTS "{table}_by_key" ON "{table}" (milvus_id)'
             )
+
+    def require_room(self) -> None:
+        """Raises OSError where the file's disk takes no more, which the engine itself does not say:
+        it fails."""
+        with tempfile.TemporaryFile(dir=self.path.parent) as probe:
+            probe.write(_PROBE)
+            probe.flush()
+            os.fsync(probe.fileno())
 
     def _wait_for_lock(self, lock: int) -> None:
         give_up = time.monotonic() + _CLAIM_SECONDS

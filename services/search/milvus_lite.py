@@ -17,6 +17,7 @@ import importlib.metadata
 import importlib.util
 import logging
 import re
+import sqlite3
 import subprocess
 import tempfile
 import threading
@@ -118,8 +119,18 @@ class MilvusLite:
         self.require_up()
 
     async def index_keys(self, table: str) -> None:
-        """See `MilvusFile.index_keys`."""
-        await asyncio.to_thread(self._file.index_keys, table)
+        """See `MilvusFile.index_keys`. Raises Unavailable where the file cannot be written."""
+        try:
+            await asyncio.to_thread(self._file.index_keys, table)
+        except sqlite3.OperationalError as error:
+            raise Unavailable(f"the engine's file cannot be written: {error}") from error
+
+    async def require_room(self) -> None:
+        """Raises Unavailable where the file's disk takes no more."""
+        try:
+            await asyncio.to_thread(self._file.require_room)
+        except OSError as error:
+            raise Unavailable(f"the engine's file cannot be written: {error.strerror}") from error
 
     async def _supervise(self, process: _Process) -> None:
         deaths = 0

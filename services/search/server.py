@@ -58,7 +58,7 @@ from searchmesh_search.searcher import Searcher
 from searchmesh_search.sweeper import InHand, Sweeper
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
     from pathlib import Path
 
     from searchmesh_search.engine import Engine
@@ -160,7 +160,8 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
             SearchServicer(collections, searcher, matching, metrics),
             OperationsServicer(operations),
         )
-        server.health.add_check(_storage_check(settings, engine, journal, replica))
+        for check in _storage_checks(settings, engine, journal, replica, contents):
+            server.health.add_check(check)
         if settings.has_embedded_engine:
             rows = EmbeddedRows(journal, engine, metrics, settings.embedded_rows_warning)
             counting = rows.run(settings.embedded_rows_interval_seconds)
@@ -253,11 +254,15 @@ def _encoder_token(path: Path | None) -> str | None:
     return next(iter(tokens))
 
 
-def _storage_check(
-    settings: SearchSettings, engine: Engine, journal: Journal, replica: Replica
-) -> Check:
-    """All three services need the engine and the journal; vector and id searches work without the
-    encoder, so it does not count."""
+def _storage_checks(
+    settings: SearchSettings,
+    engine: Engine,
+    journal: Journal,
+    replica: Replica,
+    contents: ContentStore,
+) -> tuple[Check, Check]:
+    """All three services need the engine and the journal, and that of documents a place for their
+    contents; vector and id searches work without the encoder, so it does not count."""
     timeout = settings.health_timeout_seconds
 
     async def probe() -> None:
@@ -265,11 +270,20 @@ def _storage_check(
             engine.ping(timeout), journal.ping(Deadline.after(timeout)), replica.check()
         )
 
-    return Check(
-        (collection_servicer.SERVICE, document_servicer.SERVICE, search_servicer.SERVICE),
-        probe,
-        interval_seconds=settings.health_interval_seconds,
-        timeout_seconds=timeout,
+    async def probe_all() -> None:
+        await asyncio.gather(probe(), contents.ping(Deadline.after(timeout)))
+
+    def check(probe: Callable[[], Awaitable[None]], *names: str) -> Check:
+        return Check(
+            names,
+            probe,
+            interval_seconds=settings.health_interval_seconds,
+            timeout_seconds=timeout,
+        )
+
+    return (
+        check(probe, collection_servicer.SERVICE, search_servicer.SERVICE),
+        check(probe_all, document_servicer.SERVICE),
     )
 
 

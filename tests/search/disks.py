@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -29,8 +30,8 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
 
 
 @contextmanager
-def filled(folder: Path) -> Iterator[None]:
-    """While a file takes all the room that is left on its file system."""
+def filled(folder: Path, left_bytes: int = 0) -> Iterator[None]:
+    """While a file takes all the room that is left on its file system, or nearly all."""
     ballast = folder / "ballast"
     try:
         with ballast.open("wb", buffering=0) as file:
@@ -39,6 +40,7 @@ def filled(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
+    os.truncate(ballast, max(0, ballast.stat().st_size - left_bytes))
     try:
         yield
     finally:

@@ -15,6 +15,7 @@ from searchmesh_common.errors import DataLoss, DeadlineExceeded, Unavailable
 from searchmesh_search.content_store import SUFFIX, ContentRef, ContentStore, pack_path
 from searchmesh_search.deadline import Deadline
 
+from .disks import filled, small_disk
 from .stack import soon
 
 if TYPE_CHECKING:
@@ -142,6 +143,25 @@ async def test_a_full_disk_is_unavailable_and_heals(store: ContentStore, tmp_pat
     (after,) = await put(store, [b"after"])
     assert await store.get([before, after]) == [b"before", b"after"]
     assert after.pack != before.pack
+
+
+async def test_a_full_disk_is_told_until_it_has_room_and_is_not_littered(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", megabytes=1) as disk:
+        store = ContentStore(disk / "content")
+        await store.open()
+        await store.ping(soon())
+        assert packs(disk / "content") == []
+        with filled(disk):
+            for _ in range(3):
+                with pytest.raises(Unavailable, match="No space left"):
+                    await put(store, [b"content"])
+                with pytest.raises(Unavailable, match="No space left"):
+                    await store.ping(soon())
+            assert packs(disk / "content") == []
+        await store.ping(soon())
+        refs = await put(store, [b"content"])
+        assert await store.get(refs) == [b"content"]
+        await store.close()
 
 
 async def test_a_pack_that_cannot_even_be_closed_is_left_behind(store: ContentStore) -> None:

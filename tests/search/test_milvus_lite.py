@@ -22,6 +22,7 @@ from searchmesh_search import milvus_file, milvus_lite
 from searchmesh_search.engine import row_key
 from searchmesh_search.milvus_engine import MilvusEngine
 
+from .disks import filled, small_disk
 from .engines import SOON, rows, schema, started, until_up, vectors
 
 if TYPE_CHECKING:
@@ -353,6 +354,21 @@ async def test_a_fault_of_ours_at_its_start_does_not_keep_it_away(tmp_path: Path
         await lite.wait_up(SOON)
     finally:
         await lite.close()
+
+
+async def test_a_full_disk_is_told_and_heals(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", megabytes=8) as disk:
+        async with started(LITE, disk) as engine:
+            await engine.create_collection("one", schema(256), SOON)
+            with filled(disk, left_bytes=30_000):
+                for _ in range(2):
+                    with pytest.raises(Unavailable, match="No space left"):
+                        await engine.insert("one", rows(vectors(200, 256)), SOON)
+                    with pytest.raises(Unavailable, match="No space left"):
+                        await engine.ping(SOON)
+            await until_up(engine)
+            await engine.insert("one", rows(vectors(200, 256)), SOON)
+            assert await engine.count_rows("one", SOON) == 200
 
 
 async def test_a_cancelled_write_lets_the_next_through(engine: MilvusEngine) -> None:
