@@ -3,7 +3,8 @@
     def main() -> int:
         return run("searchmesh-encoder", EncoderSettings, "ENCODER_", build_server)
 
-The first SIGTERM or SIGINT drains and ends with 0; a second one ends the process at once.
+The first SIGTERM or SIGINT drains and ends with 0; a second one ends the process at once. A service
+may have commands beside serving, which the first argument names.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import logging
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import uvloop
 
@@ -45,24 +47,41 @@ the event loop and the health port give it up many times a call, and wait each t
 Settings = TypeVar("Settings", bound=ServerSettings)
 
 
+@dataclass(frozen=True, slots=True)
+class Command(Generic[Settings]):
+    """Something that the program does instead of serving, with the same settings."""
+
+    name: str
+    help: str
+    """One sentence."""
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[Settings, argparse.Namespace], None]
+    """Raises StartError, ServiceError or OSError where it cannot be done."""
+
+
 def run(
     program: str,
     settings_type: type[Settings],
     prefix: str,
     build_server: Callable[[Settings], AbstractAsyncContextManager[Server]],
     arguments: Sequence[str] | None = None,
+    commands: Sequence[Command[Settings]] = (),
 ) -> int:
-    """Serve until SIGTERM or SIGINT and return the exit code.
+    """Serve until SIGTERM or SIGINT, or do what a command says, and return the exit code.
 
-    0 after a drain, 2 for bad settings, 1 for anything else that stops the start; the reason is on
-    standard error in one line. `--help` lists every setting.
+    0 after a drain or for a command that is done, 2 for bad settings, 1 for anything else that
+    stops the start or the command; the reason is on standard error in one line. `--help` lists
+    every setting.
     """
-    _parse_arguments(program, settings_type, prefix, arguments)
+    given = _parse_arguments(program, settings_type, prefix, arguments, commands)
     try:
         settings = load(settings_type, prefix, os.environ)
     except SettingsError as error:
         sys.stderr.write("".join(f"{program}: {fault}\n" for fault in error.faults))
         return _EXIT_SETTINGS
+    for command in commands:
+        if command.name == given.command:
+            return _run_command(program, command, settings, given)
     logs.configure(settings.log_level, settings.log_format)
     sys.setswitchinterval(_SWITCH_SECONDS)
     for name in unknown_variables(settings_type, prefix, os.environ):
@@ -133,15 +152,35 @@ class _StopSignal:
             self._task.cancel()
 
 
+def _run_command(
+    program: str, command: Command[Settings], settings: Settings, given: argparse.Namespace
+) -> int:
+    try:
+        command.run(settings, given)
+    except (StartError, ServiceError, OSError) as error:
+        sys.stderr.write(f"{program} {command.name}: {error}\n")
+        return _EXIT_START
+    except KeyboardInterrupt:
+        return _EXIT_SIGNAL + signal.SIGINT
+    return 0
+
+
 def _parse_arguments(
     program: str,
     settings_type: type[Settings],
     prefix: str,
     arguments: Sequence[str] | None,
-) -> None:
-    argparse.ArgumentParser(
+    commands: Sequence[Command[Settings]],
+) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
         program,
-        description="All settings are environment variables:",
+        description="Serves. All settings are environment variables:",
         epilog=help_text(settings_type, prefix),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args(arguments)
+    )
+    parser.set_defaults(command=None)
+    if commands:
+        choices = parser.add_subparsers(title="instead of serving", dest="command", metavar="")
+        for one in commands:
+            one.add_arguments(choices.add_parser(one.name, help=one.help, description=one.help))
+    return parser.parse_args(arguments)

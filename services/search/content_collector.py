@@ -11,6 +11,8 @@ New ones come from whoever stores something there and then tells the journal:
     another         appends to a pack for APPEND_SECONDS and is heard by the journal for
                     CLAIM_SECONDS (`NewContents.claim`); where there may be others, a pack is left
                     alone for SHARED_GRACE_SECONDS after it was last written to
+
+While a backup copies packs, none is deleted (`pack_hold`).
 """
 
 from __future__ import annotations
@@ -95,8 +97,8 @@ class ContentCollector:
     async def collect(self) -> bool:
         """One round: delete the packs that are unused, then empty some of those that are nearly.
 
-        Returns whether it has emptied any, which the next round deletes. Raises what the content
-        store and the journal raise.
+        Returns whether it has emptied any, which the next round deletes. While a backup copies
+        packs, it does neither. Raises what the content store and the journal raise.
         """
         packs = await self._contents.packs()
         # now the journal knows what was stored before and is not in use any more, or never will
@@ -106,7 +108,8 @@ class ContentCollector:
         settled = [
             pack for pack in packs if not pack.in_use and pack.idle_seconds >= self._grace_seconds
         ]
-        await self._delete([pack for pack in settled if pack.name not in used])
+        if not await self._delete([pack for pack in settled if pack.name not in used]):
+            return False  # what is emptied now would only take more room
         emptied = _worth_copying([pack for pack in settled if pack.name not in self._damaged], used)
         await self._empty([pack.name for pack in emptied])
         return bool(emptied)
@@ -129,12 +132,13 @@ class ContentCollector:
         live = sum(used.get(pack.name, NOTHING).bytes for pack in packs)
         self._listener.contents(len(packs), live, sum(pack.bytes for pack in packs) - live)
 
-    async def _delete(self, packs: Sequence[Pack]) -> None:
-        for pack in packs:
-            await self._contents.remove(pack.name)
-        if packs:
+    async def _delete(self, packs: Sequence[Pack]) -> bool:
+        """Whether they may be deleted now: not while a backup copies packs."""
+        allowed = await self._contents.remove([pack.name for pack in packs])
+        if packs and allowed:
             freed = sum(pack.bytes for pack in packs)
             _log.info("deleted unused contents", extra=fields(packs=len(packs), bytes=freed))
+        return allowed
 
     async def _empty(self, packs: Collection[str]) -> None:
         """Copy what is in use of packs, and tell the journal where it is now."""

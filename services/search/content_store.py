@@ -29,6 +29,8 @@ from typing import TYPE_CHECKING
 
 from searchmesh_common.errors import DataLoss, ServiceError, Unavailable
 from searchmesh_search.group_thread import GroupThread, Job
+from searchmesh_search.pack_hold import removing
+from searchmesh_search.sync_folder import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence, Set
@@ -184,12 +186,12 @@ class ContentStore:
             for name, status in found
         ]
 
-    async def remove(self, name: str) -> None:
-        """Delete a pack to whose records nothing points any more. It being gone is no error.
+    async def remove(self, names: Sequence[str]) -> bool:
+        """Delete packs to whose records nothing points any more; one being gone is no error.
 
-        Raises Unavailable.
+        Returns False, with all of them left, while a backup copies packs. Raises Unavailable.
         """
-        await asyncio.to_thread(self._remove, name)
+        return await asyncio.to_thread(self._remove, names)
 
     def _list(self) -> list[tuple[str, os.stat_result]]:
         try:
@@ -197,18 +199,21 @@ class ContentStore:
         except OSError as error:
             raise _unavailable(error) from error
 
-    def _remove(self, name: str) -> None:
-        self._open_packs.drop(name)
+    def _remove(self, names: Sequence[str]) -> bool:
         try:
-            pack_path(self._folder, name).unlink(missing_ok=True)
+            with removing(self._folder) as allowed:
+                for name in names if allowed else ():
+                    self._open_packs.drop(name)
+                    pack_path(self._folder, name).unlink(missing_ok=True)
         except OSError as error:
             raise _unavailable(error) from error
+        return allowed
 
     def _make_folder(self) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            _sync_folder(self._folder.parent)
-            _sync_folder(self._folder)
+            sync_folder(self._folder.parent)
+            sync_folder(self._folder)
         except OSError as error:
             raise _unavailable(error) from error
 
@@ -320,12 +325,12 @@ class _PackWriter:
         path = pack_path(folder, name)
         if not path.parent.exists():
             path.parent.mkdir()
-            _sync_folder(folder)
+            sync_folder(folder)
         pack = cls(name, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         try:
             pack._write(MAGIC)
             pack.sync()
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except OSError:
             pack.close()
             # or a full disk would be left with a file for each attempt
@@ -432,14 +437,6 @@ def _now() -> float:
 
 def _checksum(payload: bytes) -> int:
     return zlib.crc32(payload, zlib.crc32(_LENGTH.pack(len(payload))))
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unavailable(error: OSError) -> ServiceError:

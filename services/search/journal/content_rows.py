@@ -113,6 +113,18 @@ PARTS: Sequence[Part] = (used_by_batches, used_by_pending, used_by_documents)
 """All that uses contents, in the order in which to ask."""
 
 
+def used(connection: Connection) -> Mapping[str, PackUsage]:
+    """What is in use of each pack that anything points to, in one snapshot."""
+    packs: dict[str, PackUsage] = {}
+    for part in PARTS:
+        after, more = None, True
+        while more:
+            some, after = part(connection, after)
+            packs = total([*packs.items(), *some.items()])
+            more = after is not None
+    return packs
+
+
 def total(used: Iterable[tuple[str, PackUsage]]) -> dict[str, PackUsage]:
     """Put together what uses the same pack."""
     packs: dict[str, PackUsage] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import make_url
@@ -12,7 +13,7 @@ from searchmesh_search.journal.postgres import PostgresDatabase
 from searchmesh_search.journal.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import URL, Engine
     from sqlalchemy.exc import DBAPIError
 
     from searchmesh_common.errors import ServiceError
@@ -64,16 +65,26 @@ def database_at(url: str) -> Database:
 
     Raises Unsupported for any other.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise _unsupported() from None
+    parsed = _parsed(url)
     match parsed.get_backend_name():
         case "sqlite":
             return SqliteDatabase(parsed)
         case "postgresql" | "postgres":
             return PostgresDatabase(parsed)
     raise _unsupported()
+
+
+def file_of(url: str) -> Path | None:
+    """The file that a URL names; None for a server's database. Raises Unsupported for no URL."""
+    parsed = _parsed(url)
+    return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except ArgumentError:
+        raise _unsupported() from None
 
 
 def _unsupported() -> Unsupported:

@@ -29,27 +29,32 @@ def migrate(engine: Engine) -> None:
 
     Raises FailedPrecondition when a newer version of the service has written it.
     """
-    config = Config()
-    # Alembic reads the option as a format string
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
+    config = _config()
     with engine.begin() as connection:
-        scripts = ScriptDirectory.from_config(config)
-        before = _schema(connection)
-        _refuse_newer(before, scripts)
+        before = schema_of(connection)
+        require_known(before)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-        after = _schema(connection)
+        after = schema_of(connection)
     if after != before:
         _log.info("journal migrated", extra=fields(before=before or "nothing", after=after))
 
 
-def _schema(connection: Connection) -> str | None:
+def schema_of(connection: Connection) -> str | None:
     """The revision that a journal has; None for an empty one."""
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _refuse_newer(schema: str | None, scripts: ScriptDirectory) -> None:
+def current_schema() -> str:
+    """The revision that this version writes."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None
+    return head
+
+
+def require_known(schema: str | None) -> None:
+    """Raises FailedPrecondition for the revision of a newer version."""
+    scripts = ScriptDirectory.from_config(_config())
     known = {script.revision for script in scripts.walk_revisions()}
     if schema is not None and schema not in known:
         raise FailedPrecondition(
@@ -58,3 +63,11 @@ def _refuse_newer(schema: str | None, scripts: ScriptDirectory) -> None:
             "start that version, or restore a copy of the journal from before the upgrade",
             {"schema": schema},
         )
+
+
+def _config() -> Config:
+    config = Config()
+    # Alembic reads the option as a format string
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
