@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter, Gauge, Histogram
 
 from searchmesh_common.metrics import SECONDS_BUCKETS
+from searchmesh_search.sqlite_size import size_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from prometheus_client import CollectorRegistry
 
@@ -78,6 +80,16 @@ class SearchMetrics:
             "Files of the content store, as last counted.",
             registry=registry,
         )
+        self._journal_bytes = Gauge(
+            "search_journal_bytes",
+            "Size of the journal's file and its log, in bytes; 0 where a server keeps it.",
+            registry=registry,
+        )
+        self._engine_bytes = Gauge(
+            "search_embedded_bytes",
+            "Size of the embedded engine's file and its log, in bytes; 0 with a server.",
+            registry=registry,
+        )
         self._embedded_rows = Gauge(
             "search_embedded_rows",
             "Rows of the embedded engine's largest collection, as last counted; 0 with a server.",
@@ -93,7 +105,12 @@ class SearchMetrics:
     def watch(self, journal: Journal, replica: Replica) -> None:
         """Tell from now on how they are."""
         self._waiting.set_function(lambda: journal.waiting)
+        self._journal_bytes.set_function(lambda: journal.size_bytes)
         self._lease_age.set_function(lambda: replica.lease_age_seconds)
+
+    def watch_engine_file(self, path: Path) -> None:
+        """Tell from now on what the embedded engine's file takes."""
+        self._engine_bytes.set_function(lambda: size_bytes(path))
 
     def embedded_rows(self, rows: int) -> None:
         """Tell the rows of the embedded engine's largest collection."""

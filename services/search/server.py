@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from google.longrunning import operations_pb2_grpc
@@ -59,7 +60,6 @@ from searchmesh_search.sweeper import InHand, Sweeper
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-    from pathlib import Path
 
     from searchmesh_search.engine import Engine
     from searchmesh_search.settings import SearchSettings
@@ -103,7 +103,7 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
             kept_seconds=settings.import_kept_seconds,
             resume_seconds=settings.import_resume_seconds,
         )
-        sweeper = Sweeper(journal, engine, in_hand, more=[housekeeping.sweep])
+        sweeper = Sweeper(journal, engine, in_hand, more=[housekeeping.sweep, journal.compact])
         await sweeper.recover(Deadline.after(RECOVERY_SECONDS))
         collections = Collections(journal, engine, encoder, sweeper, in_hand)
         documents = Documents(journal, contents, engine)
@@ -163,6 +163,7 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
         for check in _storage_checks(settings, engine, journal, replica, contents):
             server.health.add_check(check)
         if settings.has_embedded_engine:
+            metrics.watch_engine_file(Path(settings.engine_uri))
             rows = EmbeddedRows(journal, engine, metrics, settings.embedded_rows_warning)
             counting = rows.run(settings.embedded_rows_interval_seconds)
             await resources.enter_async_context(_in_background(counting, "count of rows"))

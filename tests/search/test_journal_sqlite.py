@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from searchmesh_common.errors import DataLoss, FailedPrecondition, Unavailable
 from searchmesh_search.journal import Journal
+from searchmesh_search.journal import sqlite as module
 
 from .disks import filled, small_disk
 from .stack import soon
@@ -100,6 +101,54 @@ async def test_writes_are_on_disk_when_acknowledged(journal: Journal) -> None:
         )
 
     assert await journal.write(durability, soon()) == ("wal", 2)
+
+
+async def test_space_that_is_not_used_any_more_is_given_back(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SLACK_PAGES", 50)
+    monkeypatch.setattr(module, "STEP_PAGES", 30)
+    await journal.write(fill, soon())
+    await journal.compact(soon())
+    full = await journal.read(pages, soon())
+    await journal.write(lambda c: c.execute(text("DELETE FROM large")).rowcount, soon())
+    await journal.compact(soon())
+    assert await journal.read(pages, soon()) < full / 2
+    assert await journal.read(lambda c: pragma(c, "freelist_count"), soon()) <= 50
+    before = journal.size_bytes
+    await journal.close()
+    assert journal.size_bytes < before
+
+
+async def test_a_file_from_before_that_was_possible_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SLACK_PAGES", 50)
+    other = sqlite3.connect(tmp_path / "journal.db")
+    other.execute("CREATE TABLE early (value BLOB)")
+    other.close()
+    journal = Journal(url(tmp_path))
+    await journal.open()
+    await journal.write(fill, soon())
+    await journal.write(lambda c: c.execute(text("DELETE FROM large")).rowcount, soon())
+    full = await journal.read(pages, soon())
+    await journal.compact(soon())
+    assert await journal.read(pages, soon()) == full
+    await journal.close()
+
+
+def fill(connection: Connection) -> None:
+    connection.execute(text("CREATE TABLE large (value BLOB)"))
+    for _ in range(100):
+        connection.execute(text("INSERT INTO large VALUES (zeroblob(10000))"))
+
+
+def pages(connection: Connection) -> int:
+    return pragma(connection, "page_count")
+
+
+def pragma(connection: Connection, name: str) -> int:
+    return int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
 
 
 async def test_a_second_process_is_refused(journal: Journal, tmp_path: Path) -> None:

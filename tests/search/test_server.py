@@ -254,6 +254,9 @@ async def test_metrics_are_served(tmp_path: Path) -> None:
         'search_stage_seconds_count{stage="engine"} 1.0',
     ):
         assert line in text
+    for name in ("search_journal_bytes", "search_embedded_bytes"):
+        assert f"\n{name} 0.0\n" not in text
+        assert f"\n{name} " in text
 
 
 async def test_settings_that_do_not_fit_together_stop_the_start(tmp_path: Path) -> None:

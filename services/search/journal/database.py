@@ -13,7 +13,7 @@ from searchmesh_search.journal.postgres import PostgresDatabase
 from searchmesh_search.journal.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Engine
+    from sqlalchemy import URL, Connection, Engine
     from sqlalchemy.exc import DBAPIError
 
     from searchmesh_common.errors import ServiceError
@@ -50,6 +50,15 @@ class Database(Protocol):
 
     def create_renewer(self) -> Engine:
         """An engine of one connection whose transactions wait for no writer's turn."""
+
+    def size_bytes(self) -> int:
+        """What it takes on this machine's disk; 0 where a server keeps it."""
+
+    def has_slack(self, connection: Connection) -> bool:
+        """Whether space that is not used any more is worth giving back by `give_back`."""
+
+    def give_back(self, connection: Connection) -> None:
+        """Give some of it back, so little that other writers hardly wait."""
 
     def translate(self, error: DBAPIError) -> ServiceError | DBAPIError:
         """The error in our words; a fault of our own statements is returned as it is."""

@@ -85,6 +85,11 @@ class Journal:
         """Writes that wait for their transaction."""
         return self._write_thread.waiting
 
+    @property
+    def size_bytes(self) -> int:
+        """What it takes on this machine's disk; 0 where a server keeps it."""
+        return self._database.size_bytes()
+
     async def open(self) -> None:
         """Take the lock, bring the schema up to date and start the writer.
 
@@ -141,6 +146,14 @@ class Journal:
         Raises as `write` does.
         """
         await _run_in(self._renew_thread, lambda: self._renew_now(operation), deadline)
+
+    async def compact(self, deadline: Deadline) -> None:
+        """Give space that is not used any more back to the disk, a little at a time.
+
+        Raises as `write` does; what was given back stays so.
+        """
+        while await self.read(self._database.has_slack, deadline):
+            await self.write(self._database.give_back, deadline)
 
     async def ping(self, deadline: Deadline) -> None:
         """Write and read. Raises as they do.

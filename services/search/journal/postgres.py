@@ -109,6 +109,15 @@ class PostgresDatabase:
     def create_renewer(self) -> Engine:
         return self._engine("READ COMMITTED", connections=1)
 
+    def size_bytes(self) -> int:
+        return 0
+
+    def has_slack(self, connection: Connection) -> bool:  # noqa: ARG002 - autovacuum looks after it
+        return False
+
+    def give_back(self, connection: Connection) -> None:
+        """There is never anything to do."""
+
     def translate(self, error: DBAPIError) -> ServiceError | DBAPIError:
         code = getattr(error.orig, "sqlstate", None) or ""
         reason = " ".join(str(error.orig).split())

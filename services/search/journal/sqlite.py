@@ -20,12 +20,33 @@ from searchmesh_common.errors import (
     Unsupported,
 )
 from searchmesh_search.journal.clock import give_clock
+from searchmesh_search.sqlite_size import size_bytes
 
 if TYPE_CHECKING:
     from sqlalchemy.exc import DBAPIError
 
 BUSY_TIMEOUT_MS = 500
 """How long SQLite itself waits for a lock that another program holds; nobody should hold one."""
+
+LOG_BYTES = 64 << 20
+"""What the write-ahead log keeps of the disk once it was longer: a backup makes it so."""
+
+SLACK_PAGES = 1024
+SLACK_SHARE = 0.25
+"""Free pages that are kept for what is written next: so many, and this share of the file."""
+
+STEP_PAGES = 200
+"""Free pages given back in one transaction, for which a few milliseconds are enough."""
+
+_WRITER_PRAGMAS = (
+    # before the first table; a file that was made without it reuses free pages and keeps its size
+    "auto_vacuum=INCREMENTAL",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    f"journal_size_limit={LOG_BYTES}",
+)
+
+_INCREMENTAL = 2
 
 _SENTENCES = {
     sqlite3.SQLITE_FULL: "the disk that holds the journal is full",
@@ -52,6 +73,7 @@ class SqliteDatabase:
         if not url.database or url.database == ":memory:":
             raise Unsupported("the journal's URL names no file: give sqlite:/// and its path")
         self._url = url
+        self._path = Path(url.database)
         self._lock = _ProcessLock(Path(f"{url.database}.lock"))
 
     def acquire(self) -> None:
@@ -66,7 +88,7 @@ class SqliteDatabase:
         self._lock.release()
 
     def create_writer(self) -> Engine:
-        return self._engine(1, "BEGIN IMMEDIATE", ("journal_mode=WAL", "synchronous=FULL"))
+        return self._engine(1, "BEGIN IMMEDIATE", _WRITER_PRAGMAS)
 
     def create_migrator(self) -> Engine:
         return self.create_writer()
@@ -76,6 +98,19 @@ class SqliteDatabase:
 
     def create_renewer(self) -> Engine:
         return self.create_writer()
+
+    def size_bytes(self) -> int:
+        return size_bytes(self._path)
+
+    def has_slack(self, connection: Connection) -> bool:
+        free = _pragma(connection, "freelist_count")
+        allowed = max(SLACK_PAGES, _pragma(connection, "page_count") * SLACK_SHARE)
+        return free > allowed and _pragma(connection, "auto_vacuum") == _INCREMENTAL
+
+    def give_back(self, connection: Connection) -> None:
+        for _ in range(STEP_PAGES):
+            # of a larger number, too, the driver would have SQLite free one page and no more
+            connection.exec_driver_sql("PRAGMA incremental_vacuum(1)")
 
     def translate(self, error: DBAPIError) -> ServiceError | DBAPIError:
         code = _primary_code(error.orig)
@@ -92,6 +127,10 @@ class SqliteDatabase:
         engine = create_engine(self._url, pool_size=connections, max_overflow=0)
         _configure(engine, begin, pragmas)
         return engine
+
+
+def _pragma(connection: Connection, name: str) -> int:
+    return int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
 
 
 def _configure(engine: Engine, begin: str, pragmas: tuple[str, ...]) -> None:
