@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import URL, select
 
+from searchmesh_search.content_store import SUFFIX
 from searchmesh_search.deadline import Deadline
 from searchmesh_search.engine import row_key
-from searchmesh_search.journal import Journal
+from searchmesh_search.journal import Journal, content_rows
+from searchmesh_search.journal.sqlite import SqliteDatabase
 from searchmesh_search.journal.tables import collections, documents, garbage, pending
 from searchmesh_search.milvus_engine import MilvusEngine
 from tests.search.engines import until_up
@@ -16,7 +18,7 @@ from tests.search.engines import until_up
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Connection, Engine, Table
 
     from searchmesh import Client
 
@@ -52,6 +54,27 @@ def _search_all(client: Client, collection: str, found: dict[str, str]) -> list[
         differing = sorted(shown.items() ^ found.items())
         faults.append(f"a search shows what the list does not, or the reverse: {differing[:6]}")
     return faults
+
+
+def packs(home: Path) -> tuple[set[str], set[str]]:
+    """Of the content store, while it is written to: packs that are there and that nothing points
+    to, and those that are not there and that something points to.
+    """
+    url = URL.create("sqlite", database=str(home / "journal.db"))
+    reader = SqliteDatabase(url).create_reader(1)
+    try:
+        # listed in between: what was made before is there, and what was deleted since was unused
+        before = _used_packs(reader)
+        there = {path.stem for path in (home / "contents").glob(f"*/*{SUFFIX}")}
+        after = _used_packs(reader)
+    finally:
+        reader.dispose()
+    return there - before - after, (before & after) - there
+
+
+def _used_packs(reader: Engine) -> set[str]:
+    with reader.begin() as connection:
+        return set(content_rows.used(connection))
 
 
 async def unexplained_rows(home: Path) -> list[str]:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from searchmesh import Client, RetryPolicy, Segmentation
-from tests.mesh import Mesh
+from tests.mesh import Mesh, wait_for
 from tests.models import write_text_model
 
 from .history import History
 from .killer import Killer
 from .oracle import Oracle, Texts
-from .readback import read, unexplained_rows
+from .readback import packs, read, unexplained_rows
 from .writers import Scene, Writer, settle
 
 if TYPE_CHECKING:
@@ -80,6 +80,10 @@ def crash(folder: Path, *, kills: int, seed: int) -> None:
                     there, wrong = read(reader, collection)
                     found |= there
                     faults += wrong
+            # each start makes a pack, and the collector has to get over every kill; the one that
+            # is appended to may be unused
+            wait_for(lambda: len(packs(mesh.home)[0]) <= 1, "unused packs to be deleted")
+            faults += [f"pack {one} is lost" for one in packs(mesh.home)[1]]
         finally:
             mesh.close()
     faults = [*scene.faults, *faults, *oracle.faults(found)]

@@ -36,7 +36,7 @@ SLACK_SHARE = 0.25
 """Free pages that are kept for what is written next: so many, and this share of the file."""
 
 STEP_PAGES = 200
-"""Free pages given back in one transaction, for which a few milliseconds are enough."""
+"""Free pages given back in one transaction; other writers wait meanwhile."""
 
 _WRITER_PRAGMAS = (
     # before the first table; a file that was made without it reuses free pages and keeps its size
