@@ -13,6 +13,7 @@ comparing every intermediate value:
 - **Sequences of a multiple of 4** (see `TextPreprocessor.collate`): without AVX, Softmax sums whole
   groups of 4 and what is left over in different ways.
 
+Padding costs next to nothing: only attention and pooling see it, see `packing`.
 docs/decisions/exact-int8.md has what was measured. ONNX's Attention reads queries, keys and values
 where they are and needs no transposes; Gelu and LayerNormalization beat the operators that would
 take a bias or a residual in. Two biases need no addition of their own: that of the keys adds one
@@ -32,6 +33,7 @@ from onnx import TensorProto
 from searchmesh_common.errors import FailedPrecondition
 from searchmesh_encoder.models.card import Precision
 from searchmesh_encoder.models.graph import GraphWriter
+from searchmesh_encoder.models.packing import Packing
 from searchmesh_encoder.models.products import FloatProducts, IntegerProducts
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from searchmesh_encoder.models.card import BertShape
     from searchmesh_encoder.models.products import Products
 
-GRAPH_VERSION = 2
+GRAPH_VERSION = 3
 """Raised with every change that may change a bit of a vector; part of every fingerprint."""
 
 _MASKED = np.float32(-1e9)
@@ -84,21 +86,23 @@ class _Bert:
                 f"{self._heads} heads do not divide the dimension {self._dimension}",
             )
         self._graph = GraphWriter()
+        self._packing = Packing(self._graph, "attention_mask")
 
     def build(self, precision: Precision, smoothing: Mapping[str, np.ndarray]) -> ModelProto:
         graph = self._graph
-        length = graph.op("Shape", ["input_ids"], "length", start=1)
         mask = graph.op("Cast", ["attention_mask"], "mask", to=TensorProto.FLOAT)
-        bias = self._attention_bias(mask, length)
-        hidden = self._embeddings(length)
+        bias = self._attention_bias(mask)
+        ids = self._packing.packed("input_ids")
+        hidden = self._embeddings(ids)
         products: Products = (
-            IntegerProducts(graph, "input_ids", smoothing)
+            IntegerProducts(graph, ids, smoothing)
             if precision is Precision.INT8
             else FloatProducts(graph)
         )
         for index in range(self._layers()):
             hidden = self._layer(f"encoder.layer.{index}", hidden, bias, products)
-        graph.op("LpNormalization", [self._mean(hidden, mask)], "embedding", axis=-1, p=2)
+        mean = self._mean(self._packing.padded(hidden), mask)
+        graph.op("LpNormalization", [mean], "embedding", axis=-1, p=2)
         tokens = ("batch", "sequence")
         return graph.model(
             "bert",
@@ -114,8 +118,8 @@ class _Bert:
             if name.startswith(prefix)
         )
 
-    def _embeddings(self, length: str) -> str:
-        graph, integers = self._graph, self._graph.integers
+    def _embeddings(self, ids: str) -> str:
+        graph = self._graph
         words = self._weight("embeddings.word_embeddings.weight")
         # a single text has token type 0 throughout, so its vector belongs to every position
         positions = graph.constant(
@@ -123,16 +127,17 @@ class _Bert:
             self._weights["embeddings.position_embeddings.weight"]
             + self._weights["embeddings.token_type_embeddings.weight"][0],
         )
-        word = graph.op("Gather", [words, "input_ids"], "word")
-        position = graph.op("Slice", [positions, integers(0), length], "position")
+        word = graph.op("Gather", [words, ids], "word")
+        position = graph.op("Gather", [positions, self._packing.positions], "position")
         return self._layer_norm("embeddings", graph.op("Add", [word, position], "embedded"))
 
-    def _attention_bias(self, mask: str, length: str) -> str:
+    def _attention_bias(self, mask: str) -> str:
         """(batch, 1, sequence, sequence): 0 for a token, very small for padding."""
         graph, integers = self._graph, self._graph.integers
         padding = graph.op("Sub", [graph.constant("one", np.float32(1)), mask], "padding")
         bias = graph.op("Mul", [padding, graph.constant("masked", _MASKED)], "bias")
         row = graph.op("Unsqueeze", [bias, integers(1, 2)], "bias_row")
+        length = graph.op("Shape", [mask], "length", start=1)
         rows = graph.op("Concat", [integers(1, 1), length, integers(1)], "bias_rows", axis=0)
         return graph.op("Expand", [row, rows], "attention_bias")
 
@@ -151,13 +156,14 @@ class _Bert:
             hidden, self._kernels(f"{name}.query", f"{name}.key", f"{name}.value")
         )
         query = self._add(f"{name}.query", query, self._weights[f"{name}.query.bias"])
-        return self._graph.op(
+        context = self._graph.op(
             "Attention",
-            [query, key, value, bias],
+            [*map(self._packing.padded, (query, key, value)), bias],
             f"{name}.context",
             q_num_heads=self._heads,
             kv_num_heads=self._heads,
         )
+        return self._packing.packed(context, self._dimension)
 
     def _residual(self, name: str, x: str, hidden: str, products: Products) -> str:
         graph, dense = self._graph, f"{name}.dense"

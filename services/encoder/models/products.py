@@ -46,7 +46,7 @@ class Products(Protocol):
     def multiply(self, x: str, kernels: Mapping[str, np.ndarray]) -> Sequence[str]:
         """The products of one input with each kernel.
 
-        x: a value of shape (batch, sequence, inputs). kernels: by name, each (inputs, outputs).
+        x: a value of shape (tokens, inputs). kernels: by name, each (inputs, outputs).
         """
 
 
@@ -71,7 +71,7 @@ class IntegerProducts:
     def __init__(
         self, graph: GraphWriter, tokens: str, smoothing: Mapping[str, np.ndarray]
     ) -> None:
-        """tokens: a value of shape (batch, sequence), which all products have in common.
+        """tokens: a value of shape (tokens,), which all products have in common.
 
         smoothing: by the name of an input of products, the powers of two of its components.
         """
