@@ -17,7 +17,7 @@ from searchmesh_search.off_loop import off_loop
 from searchmesh_search.segments import span_at
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence, Set
 
     import numpy as np
 
@@ -61,10 +61,22 @@ class SearchQuery:
     min_score: float | None = None
     where: Filter | None = None
     """Only documents that it is true for; not checked against the collection yet."""
+    excluded: Set[str] = frozenset()
+    """Ids of documents that are no hits; the one that is searched for never is."""
     read_after: bytes = b""
     """The engine's token of a write that must be seen."""
     with_documents: bool = True
     """Whether hits carry what was stored of their documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A document that was found, before what was stored of it is read."""
+
+    near: EngineHit
+    """Its best row."""
+    row: DocumentRow
+    """What the journal has of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +108,17 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """Matches, best first; of equal scores the smaller id first."""
+
+    collection: Collection
+    matches: Sequence[Match]
+    explanation: Explanation
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Hits, best first; of equal scores the smaller id first."""
+    """Hits in the order of the matches that they are read of."""
 
     hits: Sequence[Hit]
     metric: Metric
@@ -133,7 +154,13 @@ class Searcher:
         self._encode_query = encode_query
 
     async def search(self, query: SearchQuery, deadline: Deadline) -> SearchResult:
-        """The documents nearest to a query.
+        """The documents nearest to a query. Raises as `find` and `read`."""
+        return await self.read(
+            partial(self.find, query, deadline), with_documents=query.with_documents
+        )
+
+    async def find(self, query: SearchQuery, deadline: Deadline) -> Found:
+        """The documents nearest to a query, not read yet.
 
         Raises NotFound for an unknown collection or document, InvalidRequest for a query that
         cannot be encoded or is no vector of the space and for a filter that does not fit the
@@ -144,12 +171,24 @@ class Searcher:
         query = await _fitting(query, collection)
         explanation = self._explanation(collection)
         vector = await self._vector(collection, query, explanation, deadline)
-        find = partial(self._nearest, collection, query, vector, explanation, deadline)
+        matches = await self._nearest(collection, query, vector, explanation, deadline)
+        return Found(collection, matches, explanation)
+
+    async def read(
+        self, find: Callable[[], Awaitable[Found]], *, with_documents: bool
+    ) -> SearchResult:
+        """The hits that `find` finds, with what was stored of their documents where that is wanted.
+
+        find: called again where a content has moved meanwhile. Raises what it raises, and DataLoss.
+        """
         found = await find()
         started = time.perf_counter()
-        hits = await self._hits(query, found, find)
-        explanation.fuse_ms += _since(started)
-        return SearchResult(hits, collection.space.metric, explanation)
+        if with_documents:
+            found, hits = await self._read(found, find)
+        else:
+            hits = [_hit(match, None) for match in found.matches]
+        found.explanation.fuse_ms += _since(started)
+        return SearchResult(hits, found.collection.space.metric, found.explanation)
 
     async def _vector(
         self,
@@ -180,7 +219,7 @@ class Searcher:
         vector: np.ndarray,
         explanation: Explanation,
         deadline: Deadline,
-    ) -> list[tuple[EngineHit, DocumentRow]]:
+    ) -> list[Match]:
         """The page that was asked for: of each document that readers may see the best row of the
         engine, with what the journal has of it.
 
@@ -232,20 +271,14 @@ class Searcher:
             )
         return near
 
-    async def _hits(
-        self,
-        query: SearchQuery,
-        found: Sequence[tuple[EngineHit, DocumentRow]],
-        find_again: Callable[[], Awaitable[Sequence[tuple[EngineHit, DocumentRow]]]],
-    ) -> list[Hit]:
-        if not query.with_documents:
-            return [Hit(near.document_id, near.score, None, None) for near, _ in found]
+    async def _read(
+        self, found: Found, find_again: Callable[[], Awaitable[Found]]
+    ) -> tuple[Found, list[Hit]]:
         found, stored = await self._documents.stored(
-            found, lambda hits: [row.content for _, row in hits], find_again
+            found, lambda one: [match.row.content for match in one.matches], find_again
         )
-        return [
-            Hit(near.document_id, near.score, document, _span(near, row))
-            for (near, row), document in zip(found, stored, strict=True)
+        return found, [
+            _hit(match, document) for match, document in zip(found.matches, stored, strict=True)
         ]
 
     def _explanation(self, collection: Collection) -> Explanation:
@@ -270,28 +303,27 @@ def _rows_per_document(collection: Collection) -> int:
     return ROWS_PER_DOCUMENT if segmented else 1
 
 
-def _span(near: EngineHit, row: DocumentRow) -> TextSpan | None:
-    return None if row.spans is None else span_at(row.spans, near.segment)
+def _hit(match: Match, stored: bytes | None) -> Hit:
+    near, spans = match.near, match.row.spans
+    span = None if stored is None or spans is None else span_at(spans, near.segment)
+    return Hit(near.document_id, near.score, stored, span)
 
 
-def _is_full(
-    visible: Sequence[tuple[EngineHit, DocumentRow]], wanted: int, worst_score: float
-) -> bool:
+def _is_full(visible: Sequence[Match], wanted: int, worst_score: float) -> bool:
     """Whether no row that the engine did not give can be among the best `wanted`."""
-    return len(visible) >= wanted and visible[wanted - 1][0].score > worst_score
+    return len(visible) >= wanted and visible[wanted - 1].near.score > worst_score
 
 
-def _visible(
-    query: SearchQuery, near: Sequence[EngineHit], confirmed: Confirmed
-) -> list[tuple[EngineHit, DocumentRow]]:
-    """The best row of each document that readers may see, best first; the document that was
-    searched for is not its own hit.
+def _visible(query: SearchQuery, near: Sequence[EngineHit], confirmed: Confirmed) -> list[Match]:
+    """The best row of each document that readers may see and the query does not exclude, best
+    first.
     """
-    best: dict[str, tuple[EngineHit, DocumentRow]] = {}
+    best: dict[str, Match] = {}
+    excluded = query.excluded | {query.document_id}
     for hit in sorted(near, key=lambda hit: (-hit.score, hit.document_id, hit.segment)):
         row = confirmed.rows.get((hit.document_id, hit.generation))
-        if row is not None and hit.document_id != query.document_id:
-            best.setdefault(hit.document_id, (hit, row))
+        if row is not None and hit.document_id not in excluded:
+            best.setdefault(hit.document_id, Match(hit, row))
     return list(best.values())
 
 
