@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from searchmesh.errors import ServiceError
     from searchmesh.filters import filter_value
     from searchmesh.import_operation import AsyncImportOperation, ImportOperation
+    from searchmesh.queries import Search
     from searchmesh.request_ids import request_id
     from searchmesh.resources import (
         Collection,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         VectorSpace,
     )
     from searchmesh.results import (
+        BatchSearchResult,
         DeleteResult,
         EmbeddedSegment,
         Embedding,
@@ -74,6 +76,7 @@ __all__ = [
     "AsyncClient",
     "AsyncImportOperation",
     "Audio",
+    "BatchSearchResult",
     "Client",
     "Collection",
     "Connection",
@@ -107,6 +110,7 @@ __all__ = [
     "Operation",
     "RetryPolicy",
     "Role",
+    "Search",
     "SearchResult",
     "Segmentation",
     "Service",
@@ -132,6 +136,7 @@ _HOMES = {
     "AsyncClient": "async_client",
     "AsyncImportOperation": "import_operation",
     "Audio": "contents",
+    "BatchSearchResult": "results",
     "Client": "client",
     "Collection": "resources",
     "Connection": "connection",
@@ -165,6 +170,7 @@ _HOMES = {
     "Operation": "results",
     "RetryPolicy": "retries",
     "Role": "resources",
+    "Search": "queries",
     "SearchResult": "results",
     "Segmentation": "resources",
     "Service": "connection",

@@ -143,6 +143,7 @@ class AsyncClient:
     cancel_operation = _unary(operation_calls.cancel_operation)
     delete_operation = _unary(operation_calls.delete_operation)
     search = _unary(search_calls.search)
+    batch_search = _unary(search_calls.batch_search)
     facets = _unary(search_calls.facets)
     health = _unary(health_calls.health)
 

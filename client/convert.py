@@ -292,6 +292,20 @@ def search_result_from(message: search_service_pb2.SearchResponse) -> results.Se
     )
 
 
+def batch_results_from(
+    message: search_service_pb2.BatchSearchResponse,
+) -> tuple[results.BatchSearchResult, ...]:
+    return tuple(_batch_result_from(one) for one in message.results)
+
+
+def _batch_result_from(
+    message: search_service_pb2.BatchSearchResult,
+) -> results.BatchSearchResult:
+    if message.HasField("error"):
+        return results.BatchSearchResult(None, status.from_proto(message.error))
+    return results.BatchSearchResult(search_result_from(message.response), None)
+
+
 def _hit_from(message: search_service_pb2.Hit) -> results.Hit:
     return results.Hit(
         id=message.id,

@@ -162,6 +162,14 @@ class SearchResult:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchSearchResult:
+    """What became of one search of a batch: a result or an error."""
+
+    result: SearchResult | None
+    error: ServiceError | None
+
+
+@dataclass(frozen=True, slots=True)
 class Facet:
     """A value of an attribute, and the documents that have it."""
 

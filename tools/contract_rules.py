@@ -49,6 +49,8 @@ class Rules:
 def _field_phrases(rules: Message) -> list[str]:
     phrases = []
     for descriptor, value in rules.ListFields():
+        if descriptor.name == "ignore":
+            continue  # tells who validates, not what is valid
         if descriptor.name == "cel":
             phrases += [_cel_sentence(cel) for cel in value]
         elif descriptor.message_type is not None:
@@ -65,7 +67,8 @@ def _typed_phrases(rules: Mapping[str, Any]) -> list[str]:
     for low, high, unit in _RANGES:
         if low in left and high in left:
             phrases.append(f"{_shown(left.pop(low))} to {_shown(left.pop(high))}{unit}")
-    return phrases + [_phrase(name, value) for name, value in left.items()]
+    phrases += [_phrase(name, value) for name, value in left.items()]
+    return [one for one in phrases if one]
 
 
 def _phrase(name: str, value: Any) -> str:
@@ -98,7 +101,8 @@ def _value(message: Message, name: str, default: Any) -> Any:
 
 
 def _items(rules: Message) -> str:
-    return "each: " + ", ".join(_field_phrases(rules))
+    phrases = _field_phrases(rules)
+    return "each: " + ", ".join(phrases) if phrases else ""
 
 
 _PLURALS = {"character": "characters", "byte": "bytes", "item": "items", "entry": "entries"}

@@ -19,7 +19,7 @@ ServiceError
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -135,3 +135,26 @@ class Unauthenticated(ServiceError):
 
 class Internal(ServiceError):
     """A server answered that it is at fault; raised by clients, the server's log has the reason."""
+
+
+def within(error: ServiceError, path: str) -> ServiceError:
+    """The error of one part of a request, in the words of the request as a whole.
+
+    path: of the part. It goes before the fields of an InvalidRequest, and before the message of
+    what else the caller can mend there; other errors are not the part's own.
+    """
+    match error:
+        case InvalidRequest():
+            return InvalidRequest(
+                *(replace(one, field=_joined(path, one.field)) for one in error.violations),
+                omitted=error.omitted,
+            )
+        case NotFound():
+            return NotFound(error.kind, error.name, f"{path}: {error.message}")
+        case FailedPrecondition():
+            return FailedPrecondition(error.reason, f"{path}: {error.message}", error.metadata)
+    return error
+
+
+def _joined(path: str, field: str) -> str:
+    return f"{path}.{field}" if field else path

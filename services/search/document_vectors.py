@@ -4,12 +4,11 @@ contents; one for the whole, or one for each segment.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from searchmesh_common.errors import InvalidRequest, ServiceError
+from searchmesh_common.errors import ServiceError, within
 from searchmesh_search.engine import Row
 from searchmesh_search.journal.write_rows import Write
 from searchmesh_search.off_loop import off_loop
@@ -73,7 +72,7 @@ async def vectors_of(
         )
         for place, outcome in zip(contents, encoded, strict=True):
             if isinstance(outcome, ServiceError):
-                errors[place] = _within(outcome, f"documents[{place}].content")
+                errors[place] = within(outcome, f"documents[{place}].content")
             else:
                 vectors[place] = outcome
     return vectors
@@ -123,10 +122,3 @@ def _given(prepared: Sequence[PreparedDocument]) -> dict[int, Segments]:
 def _write(document_id: str, generation: int, segments: Segments, ref: ContentRef) -> Write:
     spans = None if segments.spans is None else spans_to_bytes(segments.spans)
     return Write(document_id, generation, len(segments.vectors), ref, spans)
-
-
-def _within(error: ServiceError, path: str) -> ServiceError:
-    """A content's own error with the fields as our caller spells them."""
-    if not isinstance(error, InvalidRequest):
-        return error
-    return InvalidRequest(*(replace(one, field=f"{path}.{one.field}") for one in error.violations))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 import numpy as np
@@ -30,10 +31,12 @@ from searchmesh_search.parts import parts
 from searchmesh_search.segments import Segments, TextSpan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from searchmesh_search.content import Content
     from searchmesh_search.deadline import Deadline
+
+Encoded = TypeVar("Encoded")
 
 ENCODER_SERVICE: str = pb.DESCRIPTOR.services_by_name["EncoderService"].full_name
 
@@ -57,11 +60,14 @@ _SEGMENTATIONS: Mapping[Segmentation, segment_pb2.Segmentation.ValueType] = {
 
 @dataclass(frozen=True, slots=True)
 class EncodedQuery:
-    """A query's vector, and how long it waited in the encoder."""
+    """A query's vector, and how long the call to the encoder took that it came with."""
 
     vector: np.ndarray
     """(dimension,) float32, or (dimension / 8,) uint8 of packed bits."""
+    encode_ms: float
+    """From sending to answer."""
     queue_ms: float
+    """Of that, waiting in the encoder."""
 
 
 class EncoderClient:
@@ -96,7 +102,6 @@ class EncoderClient:
 
         Raises FailedPrecondition when the model no longer has that fingerprint, Unavailable,
         Overloaded, DeadlineExceeded."""
-        room = asyncio.Semaphore(CALLS_AT_ONCE)
 
         async def encode(part: Sequence[Content]) -> list[Segments | ServiceError]:
             request = pb.EncodeRequest(
@@ -106,18 +111,11 @@ class EncoderClient:
                 lane=pb.LANE_BULK,
                 segmentation=_SEGMENTATIONS[segmentation],
             )
-            async with room:
-                response = await self._encode(request, part, deadline)
-                # its length says about how many vectors it holds
-                return await off_loop(response.ByteSize() // 2048, _segments, response, part)
+            response = await self._encode(request, part, deadline)
+            # its length says about how many vectors it holds
+            return await off_loop(response.ByteSize() // 2048, _segments, response, part)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(encode(part)) for part in _parts(contents)]
-        except ExceptionGroup as errors:
-            # one request of ours has one reason to fail
-            raise errors.exceptions[0] from errors
-        return list(itertools.chain.from_iterable(task.result() for task in tasks))
+        return await _in_calls(contents, encode)
 
     async def encode_query(
         self, model: str, fingerprint: str, content: Content, deadline: Deadline
@@ -126,17 +124,39 @@ class EncoderClient:
 
         Raises InvalidRequest for a content that cannot be encoded, and what `encode_documents`
         raises."""
+        (outcome,) = await self._encode_queries(model, fingerprint, [content], deadline)
+        if isinstance(outcome, ServiceError):
+            raise outcome
+        return outcome
+
+    async def encode_queries(
+        self, model: str, fingerprint: str, contents: Sequence[Content], deadline: Deadline
+    ) -> list[EncodedQuery | ServiceError]:
+        """The vector, or that content's own error, of each of any number of queries, encoded
+        together. Raises what `encode_documents` raises."""
+        return await _in_calls(
+            contents, lambda part: self._encode_queries(model, fingerprint, part, deadline)
+        )
+
+    async def _encode_queries(
+        self, model: str, fingerprint: str, contents: Sequence[Content], deadline: Deadline
+    ) -> list[EncodedQuery | ServiceError]:
+        """In one call."""
         request = pb.EncodeRequest(
             model=model,
             fingerprint=fingerprint,
             input_role=pb.INPUT_ROLE_QUERY,
             lane=pb.LANE_QUERY,
         )
-        response = await self._encode(request, [content], deadline)
-        outcome = _outcome(response.embeddings[0], content)
-        if isinstance(outcome, ServiceError):
-            raise outcome
-        return EncodedQuery(outcome.vectors[0], response.timing.queue_ms)
+        started = time.perf_counter()
+        response = await self._encode(request, contents, deadline)
+        encode_ms = (time.perf_counter() - started) * 1000
+        return [
+            one
+            if isinstance(one, ServiceError)
+            else EncodedQuery(one.vectors[0], encode_ms, response.timing.queue_ms)
+            for one in _segments(response, contents)
+        ]
 
     async def _encode(
         self, request: pb.EncodeRequest, contents: Sequence[Content], deadline: Deadline
@@ -182,6 +202,25 @@ def _ours(error: grpc.RpcError) -> ServiceError:
     if isinstance(ours, Unauthenticated):
         return Unavailable("the encoder does not accept this service's credentials")
     return ours
+
+
+async def _in_calls(
+    contents: Sequence[Content], encode: Callable[[Sequence[Content]], Awaitable[list[Encoded]]]
+) -> list[Encoded]:
+    """What `encode` makes of all contents, in calls of what one may carry, some at a time."""
+    room = asyncio.Semaphore(CALLS_AT_ONCE)
+
+    async def call(part: Sequence[Content]) -> list[Encoded]:
+        async with room:
+            return await encode(part)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call(part)) for part in _parts(contents)]
+    except ExceptionGroup as errors:
+        # one request of ours has one reason to fail
+        raise errors.exceptions[0] from errors
+    return list(itertools.chain.from_iterable(task.result() for task in tasks))
 
 
 def _parts(contents: Sequence[Content]) -> Iterator[Sequence[Content]]:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from searchmesh_common.errors import ServiceError
 from searchmesh_common.metrics import SECONDS_BUCKETS
 from searchmesh_search.sqlite_size import size_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -39,6 +40,12 @@ class SearchMetrics:
             registry=registry,
         )
         self._hits = Counter("search_hits_total", "Hits that searches answered.", registry=registry)
+        self._batched = Counter(
+            "search_batch_searches_total",
+            "Searches that came in batches, by outcome: answered or failed.",
+            ("outcome",),
+            registry=registry,
+        )
         self._written = Counter(
             "search_documents_written_total",
             "Documents that upserts were given, by outcome: stored or refused.",
@@ -135,6 +142,15 @@ class SearchMetrics:
         self._stage_seconds.labels("engine").observe(explanation.search_ms / 1000)
         self._stage_seconds.labels("fuse").observe(explanation.fuse_ms / 1000)
         self._hits.inc(len(result.hits))
+
+    def batch_searched(self, outcomes: Sequence[SearchResult | ServiceError]) -> None:
+        """Count the searches of a batch."""
+        for one in outcomes:
+            if isinstance(one, ServiceError):
+                self._batched.labels("failed").inc()
+            else:
+                self._batched.labels("answered").inc()
+                self.searched(one)
 
     def upserted(self, result: UpsertResult) -> None:
         """Count the documents of an upsert."""

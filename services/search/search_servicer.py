@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 from searchmesh.search.v1 import search_service_pb2 as pb
 from searchmesh.search.v1 import search_service_pb2_grpc as pb_grpc
 from searchmesh_search import write_tokens
-from searchmesh_search.convert import facets, filters, searches
+from searchmesh_search.convert import batches, facets, filters, searches
 from searchmesh_search.deadline import Deadline
 from searchmesh_search.facets import count_facets
 from searchmesh_search.later import later
 from searchmesh_search.off_loop import off_loop
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
+    from google.protobuf.message import Message
     from grpc.aio import ServicerContext
 
+    from searchmesh_search.batch_searcher import BatchSearcher
     from searchmesh_search.collections import Collections
     from searchmesh_search.matching import Matching
     from searchmesh_search.metrics import SearchMetrics
@@ -34,13 +37,19 @@ class SearchServicer(pb_grpc.SearchServiceServicer):
         self,
         collections: Collections,
         searcher: Searcher,
+        batch_searcher: BatchSearcher,
         matching: Matching,
         metrics: SearchMetrics,
+        *,
+        validate: Callable[[Message], None],
     ) -> None:
+        """validate: raises InvalidRequest; for the searches of a batch."""
         self._collections = collections
         self._searcher = searcher
+        self._batch_searcher = batch_searcher
         self._matching = matching
         self._metrics = metrics
+        self._validate = validate
 
     async def Search(
         self, request: pb.SearchRequest, context: ServicerContext[Any, Any]
@@ -50,13 +59,19 @@ class SearchServicer(pb_grpc.SearchServiceServicer):
         result = await self._searcher.search(query, Deadline.of_call())
         self._metrics.searched(result)
         total_ms = (time.perf_counter() - started) * 1000
-        kib = sum(len(hit.stored or b"") for hit in result.hits) // 1024
-        return await off_loop(len(result.hits) + kib, searches.response, request, result, total_ms)
+        return await off_loop(searches.size(result), searches.response, request, result, total_ms)
 
     async def BatchSearch(
         self, request: pb.BatchSearchRequest, context: ServicerContext[Any, Any]
     ) -> pb.BatchSearchResponse:
-        raise later("BatchSearch")
+        started = time.perf_counter()
+        queries = await off_loop(batches.size(request), batches.queries, request, self._validate)
+        outcomes = await self._batch_searcher.search(queries, Deadline.of_call())
+        self._metrics.batch_searched(outcomes)
+        total_ms = (time.perf_counter() - started) * 1000
+        return await off_loop(
+            batches.answer_size(outcomes), batches.response, request, outcomes, total_ms
+        )
 
     async def Recommend(
         self, request: pb.RecommendRequest, context: ServicerContext[Any, Any]

@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from searchmesh_common.errors import FailedPrecondition
 from searchmesh_search.collection_spec import Segmentation
-from searchmesh_search.document_checks import check_vector, kind_of
 from searchmesh_search.engine_losses import losses_told
 from searchmesh_search.filters.check import checked
 from searchmesh_search.filters.filter import terms
 from searchmesh_search.off_loop import off_loop
+from searchmesh_search.query_vectors import check_query_vector, model_for
 from searchmesh_search.segments import span_at
 
 if TYPE_CHECKING:
@@ -153,14 +152,19 @@ class Searcher:
         self._engine = engine
         self._encode_query = encode_query
 
-    async def search(self, query: SearchQuery, deadline: Deadline) -> SearchResult:
+    async def search(
+        self, query: SearchQuery, deadline: Deadline, encode_query: EncodeQuery | None = None
+    ) -> SearchResult:
         """The documents nearest to a query. Raises as `find` and `read`."""
-        return await self.read(
-            partial(self.find, query, deadline), with_documents=query.with_documents
-        )
+        find = partial(self.find, query, deadline, encode_query)
+        return await self.read(find, with_documents=query.with_documents)
 
-    async def find(self, query: SearchQuery, deadline: Deadline) -> Found:
+    async def find(
+        self, query: SearchQuery, deadline: Deadline, encode_query: EncodeQuery | None = None
+    ) -> Found:
         """The documents nearest to a query, not read yet.
+
+        encode_query: what encodes the query's content; by default a call to the encoder.
 
         Raises NotFound for an unknown collection or document, InvalidRequest for a query that
         cannot be encoded or is no vector of the space and for a filter that does not fit the
@@ -170,7 +174,9 @@ class Searcher:
         collection = await self._collections.get(query.collection, deadline)
         query = await _fitting(query, collection)
         explanation = self._explanation(collection)
-        vector = await self._vector(collection, query, explanation, deadline)
+        vector = await self._vector(
+            collection, query, explanation, encode_query or self._encode_query, deadline
+        )
         matches = await self._nearest(collection, query, vector, explanation, deadline)
         return Found(collection, matches, explanation)
 
@@ -195,21 +201,22 @@ class Searcher:
         collection: Collection,
         query: SearchQuery,
         explanation: Explanation,
+        encode_query: EncodeQuery,
         deadline: Deadline,
     ) -> np.ndarray:
         started = time.perf_counter()
         if query.vector is not None:
-            _check_vector(collection, query.vector)
+            check_query_vector(collection, query.vector, "vector")
             return query.vector
         if query.document_id is not None:
             vector = await self._documents.vector(collection, query.document_id, deadline)
             explanation.search_ms += _since(started)
             return vector
         assert query.content is not None
-        model = _model_for(collection, query.content)
-        encoded = await self._encode_query(model, collection.fingerprint, query.content, deadline)
+        model = model_for(collection, query.content)
+        encoded = await encode_query(model, collection.fingerprint, query.content, deadline)
         explanation.model, explanation.fingerprint = model, collection.fingerprint
-        explanation.encode_ms, explanation.queue_ms = _since(started), encoded.queue_ms
+        explanation.encode_ms, explanation.queue_ms = encoded.encode_ms, encoded.queue_ms
         return encoded.vector
 
     async def _nearest(
@@ -325,41 +332,6 @@ def _visible(query: SearchQuery, near: Sequence[EngineHit], confirmed: Confirmed
         if row is not None and hit.document_id not in excluded:
             best.setdefault(hit.document_id, Match(hit, row))
     return list(best.values())
-
-
-def _check_vector(collection: Collection, vector: np.ndarray) -> None:
-    """Raises FailedPrecondition for a vector of a kind that the collection cannot be searched by,
-    InvalidRequest for one of its kind that is not of its space.
-    """
-    given, held = kind_of(vector), collection.space.kind
-    if given is not held:
-        raise FailedPrecondition(
-            "VECTOR_KIND_MISMATCH",
-            f"the query is a {given.value} vector, collection {collection.name!r} holds "
-            f"{held.value} ones",
-            {"collection": collection.name, "kind": held.value},
-        )
-    check_vector(vector, collection.space, "vector")
-
-
-def _model_for(collection: Collection, content: Content) -> str:
-    """The collection's model, if it reads such a content."""
-    if collection.model is None:
-        raise FailedPrecondition(
-            "NO_MODEL",
-            f"collection {collection.name!r} has no model to encode with; search by vector or by "
-            "document_id",
-            {"collection": collection.name},
-        )
-    if content.modality is not collection.modality:
-        assert collection.modality is not None
-        raise FailedPrecondition(
-            "MODALITY_MISMATCH",
-            f"the query is {content.modality.value}, the model {collection.model} of collection "
-            f"{collection.name!r} reads {collection.modality.value}",
-            {"collection": collection.name, "modality": collection.modality.value},
-        )
-    return collection.model
 
 
 def _since(started: float) -> float:

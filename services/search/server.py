@@ -27,6 +27,7 @@ from searchmesh_search import (
     operations_servicer,
     search_servicer,
 )
+from searchmesh_search.batch_searcher import BatchSearcher
 from searchmesh_search.collection_servicer import CollectionServicer
 from searchmesh_search.collections import Collections
 from searchmesh_search.content_collector import ContentCollector
@@ -113,6 +114,9 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
         matching = Matching(journal, engine)
         filter_deletes = FilterDeletes(journal, matching, sweeper)
         searcher = Searcher(journal, collections, documents, engine, encoder.encode_query)
+        batch_searcher = BatchSearcher(
+            collections, searcher, encoder.encode_query, encoder.encode_queries
+        )
         exporter = Exporter(documents, contents)
 
         server = Server(settings, registry)
@@ -157,7 +161,14 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
                 draining=server.draining,
                 validate=server.validator.validate,
             ),
-            SearchServicer(collections, searcher, matching, metrics),
+            SearchServicer(
+                collections,
+                searcher,
+                batch_searcher,
+                matching,
+                metrics,
+                validate=server.validator.validate,
+            ),
             OperationsServicer(operations),
         )
         for check in _storage_checks(settings, engine, journal, replica, contents):

@@ -94,7 +94,19 @@ class TinyModels:
     async def encode_query(
         self, model: str, fingerprint: str, content: Content, deadline: Deadline
     ) -> EncodedQuery:
-        return EncodedQuery(np.array([len(content.data), 1, 0, 0], np.float32), 0.0)
+        return _encoded_query(content)
+
+    async def encode_queries(
+        self, model: str, fingerprint: str, contents: Sequence[Content], deadline: Deadline
+    ) -> Sequence[EncodedQuery | ServiceError]:
+        return [
+            _encoded_query(one) if one.data else InvalidRequest.of("text", "is empty")
+            for one in contents
+        ]
+
+
+def _encoded_query(content: Content) -> EncodedQuery:
+    return EncodedQuery(np.array([len(content.data), 1, 0, 0], np.float32), 0.0, 0.0)
 
 
 def _encoded(segmentation: Segmentation, content: Content) -> Segments | ServiceError:

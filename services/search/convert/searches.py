@@ -76,6 +76,12 @@ def response(request: pb.SearchRequest, result: SearchResult, total_ms: float) -
     return message
 
 
+def size(result: SearchResult) -> int:
+    """How many items of `off_loop` its response is."""
+    kib = sum(len(hit.stored or b"") for hit in result.hits) // 1024
+    return len(result.hits) + kib
+
+
 def _refuse_later(request: pb.SearchRequest) -> None:
     if request.mode in (pb.MODE_LEXICAL, pb.MODE_HYBRID):
         raise Unsupported(f"mode: {pb.Mode.Name(request.mode)} is not implemented yet")

@@ -1,0 +1,65 @@
+"""Calls that ask in more ways than one search: what both clients send and read."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from searchmesh import Connection, Document, Field, FieldType, Search, errors
+from searchmesh.calls.search import search
+from tests.client.both import AnyClient
+from tests.mesh import MODEL
+
+if TYPE_CHECKING:
+    from tests.mesh import Mesh
+
+Connect = Callable[[Connection], Awaitable[AnyClient]]
+
+NOTES = [
+    Document("milk", "Where can I buy milk?", attributes={"kind": "food", "reply": "At the shop."}),
+    Document("bread", "Who sells bread?", attributes={"kind": "food", "reply": "The baker."}),
+    Document(
+        "train", "When does the train leave?", attributes={"kind": "travel", "reply": "Noon."}
+    ),
+]
+
+
+@pytest.fixture
+async def client(mesh: Mesh, connect: Connect) -> AnyClient:
+    return await connect(mesh.connection)
+
+
+@pytest.fixture
+async def notes(client: AnyClient) -> AsyncIterator[str]:
+    declared = [Field("kind", FieldType.STRING)]
+    made = await client.call("create_collection", "answering", model=MODEL, fields=declared)
+    await client.call("upsert", made.name, NOTES)
+    yield made.name
+    await client.call("delete_collection", made.name)
+
+
+def test_a_search_of_a_batch_takes_what_a_search_takes() -> None:
+    parameters = list(inspect.signature(search).parameters.values())
+    assert [one.name for one in fields(Search)] == [one.name for one in parameters[:-1]]
+    assert [one.default for one in fields(Search)[1:]] == [one.default for one in parameters[1:-1]]
+
+
+async def test_batch_search(client: AnyClient, notes: str) -> None:
+    searches = [
+        Search(notes, "a glass of milk", limit=1),
+        Search(notes, document_id="missing"),
+        Search(notes, vector=np.ones(384), filter='kind = "travel"'),
+    ]
+    found, missing, by_vector = await client.call("batch_search", searches)
+    assert [hit.id for hit in found.result] == ["milk"]
+    assert found.error is None
+    assert isinstance(missing.error, errors.NotFound)
+    assert missing.result is None
+    assert [hit.id for hit in by_vector.result] == ["train"]
+    with pytest.raises(errors.InvalidRequest, match=r"searches\[1\]\.query: give exactly one"):
+        await client.call("batch_search", [Search(notes, "a"), Search(notes)])
