@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from searchmesh.errors import ServiceError
     from searchmesh.filters import filter_value
     from searchmesh.import_operation import AsyncImportOperation, ImportOperation
-    from searchmesh.queries import Search
+    from searchmesh.queries import DocumentId, Query, Search
     from searchmesh.request_ids import request_id
     from searchmesh.resources import (
         Collection,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Model,
         ModelState,
         OnTooLong,
+        RecommendStrategy,
         Role,
         Segmentation,
         VectorFormat,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         ImportProgress,
         ImportState,
         Operation,
+        RecommendResult,
         SearchResult,
         StreamedResult,
         TextSpan,
@@ -83,6 +85,7 @@ __all__ = [
     "Content",
     "DeleteResult",
     "Document",
+    "DocumentId",
     "EmbeddedSegment",
     "Embedding",
     "EncodeResult",
@@ -108,6 +111,9 @@ __all__ = [
     "NucleotideSequence",
     "OnTooLong",
     "Operation",
+    "Query",
+    "RecommendResult",
+    "RecommendStrategy",
     "RetryPolicy",
     "Role",
     "Search",
@@ -143,6 +149,7 @@ _HOMES = {
     "Content": "contents",
     "DeleteResult": "results",
     "Document": "resources",
+    "DocumentId": "queries",
     "EmbeddedSegment": "results",
     "Embedding": "results",
     "EncodeResult": "results",
@@ -168,6 +175,9 @@ _HOMES = {
     "NucleotideSequence": "contents",
     "OnTooLong": "resources",
     "Operation": "results",
+    "Query": "queries",
+    "RecommendResult": "results",
+    "RecommendStrategy": "resources",
     "RetryPolicy": "retries",
     "Role": "resources",
     "Search": "queries",

@@ -144,6 +144,7 @@ class AsyncClient:
     delete_operation = _unary(operation_calls.delete_operation)
     search = _unary(search_calls.search)
     batch_search = _unary(search_calls.batch_search)
+    recommend = _unary(search_calls.recommend)
     facets = _unary(search_calls.facets)
     health = _unary(health_calls.health)
 

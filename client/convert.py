@@ -12,6 +12,7 @@ from searchmesh.attributes import attributes_from, attributes_to, value_from
 from searchmesh.contents import Audio, Content, Image, NucleotideSequence, Smiles, Video
 from searchmesh.encoder.v1 import encoder_service_pb2
 from searchmesh.errors import InvalidRequest, ServiceError
+from searchmesh.queries import DocumentId, Query
 from searchmesh.search.v1 import (
     collection_service_pb2,
     document_pb2,
@@ -84,6 +85,17 @@ def content_from(message: content_pb2.Content) -> Content | None:
             return NucleotideSequence(message.sequence)
         case _:
             return None
+
+
+def query_to(query: Query, path: str) -> search_service_pb2.Query:
+    """path: where the query is in the request, for the error."""
+    match query:
+        case DocumentId():
+            return search_service_pb2.Query(document_id=_checked_id(query.id, path))
+        case str() | Image() | Audio() | Video() | Smiles() | NucleotideSequence():
+            return search_service_pb2.Query(content=content_to(query, path))
+        case _:
+            return search_service_pb2.Query(vector=vector_to(query, path))
 
 
 def text_to(text: str, path: str) -> str:
@@ -304,6 +316,15 @@ def _batch_result_from(
     if message.HasField("error"):
         return results.BatchSearchResult(None, status.from_proto(message.error))
     return results.BatchSearchResult(search_result_from(message.response), None)
+
+
+def recommend_result_from(
+    message: search_service_pb2.RecommendResponse,
+) -> results.RecommendResult:
+    return results.RecommendResult(
+        hits=tuple(_hit_from(hit) for hit in message.hits),
+        metric=enum_from(resources.Metric, vector_pb2.Metric, "METRIC", message.metric),
+    )
 
 
 def _hit_from(message: search_service_pb2.Hit) -> results.Hit:

@@ -1,15 +1,26 @@
-"""Searches as values, for calls that carry more than one."""
+"""What is asked for, as values, for calls that carry more than one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+from searchmesh.contents import Content
+from searchmesh.vectors import VectorLike
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from searchmesh.contents import Content
-    from searchmesh.vectors import VectorLike
+
+@dataclass(frozen=True, slots=True)
+class DocumentId:
+    """A stored document as a query."""
+
+    id: str
+
+
+Query: TypeAlias = Content | DocumentId | VectorLike
+"""A content (a str is a text), a stored document or a vector."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -115,6 +115,19 @@ class OnTooLong(enum.StrEnum):
     """It is that content's error."""
 
 
+class RecommendStrategy(enum.StrEnum):
+    """How examples become a query."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    """AVERAGE."""
+    AVERAGE = "AVERAGE"
+    """The mean of the liked, moved away from the mean of the disliked."""
+    SUM = "SUM"
+    """The sum of the scores to the liked, less those to the disliked."""
+    BEST = "BEST"
+    """The best score to any liked one, unless a disliked one is nearer."""
+
+
 class Segmentation(enum.StrEnum):
     """Whether a content becomes one vector or one for each of its parts."""
 

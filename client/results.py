@@ -170,6 +170,20 @@ class BatchSearchResult:
 
 
 @dataclass(frozen=True, slots=True)
+class RecommendResult:
+    """Hits, best first."""
+
+    hits: Sequence[Hit]
+    metric: Metric
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+
+@dataclass(frozen=True, slots=True)
 class Facet:
     """A value of an attribute, and the documents that have it."""
 

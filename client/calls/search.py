@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from searchmesh import convert
 from searchmesh.errors import InvalidRequest
+from searchmesh.resources import RecommendStrategy
 from searchmesh.rpc import Call, Rpc
 from searchmesh.search.v1 import search_service_pb2
 from searchmesh.vectors import VectorLike, vector_to
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from searchmesh.contents import Content
-    from searchmesh.queries import Search
-    from searchmesh.results import BatchSearchResult, FacetResult, SearchResult
+    from searchmesh.queries import Query, Search
+    from searchmesh.results import BatchSearchResult, FacetResult, RecommendResult, SearchResult
 
 _SEARCH = Rpc.of(
     search_service_pb2.DESCRIPTOR, "SearchService.Search", search_service_pb2.SearchResponse
@@ -29,12 +30,18 @@ _BATCH_SEARCH = Rpc.of(
     search_service_pb2.BatchSearchResponse,
 )
 
+_RECOMMEND = Rpc.of(
+    search_service_pb2.DESCRIPTOR, "SearchService.Recommend", search_service_pb2.RecommendResponse
+)
+
 _FACETS = Rpc.of(
     search_service_pb2.DESCRIPTOR, "SearchService.Facets", search_service_pb2.FacetsResponse
 )
 
 _SEARCH_TIMEOUT = 10.0
 _BATCH_TIMEOUT = 30.0
+# a search for each of as many as 256 examples
+_RECOMMEND_TIMEOUT = 30.0
 _FACETS_TIMEOUT = 30.0
 
 
@@ -97,6 +104,44 @@ def batch_search(
         requests=[_request(one, f"searches[{place}]") for place, one in enumerate(searches)]
     )
     return Call(_BATCH_SEARCH, request, convert.batch_results_from, _BATCH_TIMEOUT, timeout)
+
+
+def recommend(
+    collection: str,
+    liked: Sequence[Query],
+    disliked: Sequence[Query] = (),
+    *,
+    strategy: RecommendStrategy = RecommendStrategy.UNSPECIFIED,
+    seen_ids: Sequence[str] = (),
+    limit: int = 10,
+    filter: str = "",  # noqa: A002 - as the contract calls it
+    output_fields: Sequence[str] = (),
+    read_after: str = "",
+    timeout: float | None = None,
+) -> Call[RecommendResult]:
+    """Find documents like those that were liked and unlike those that were not, best first.
+
+    liked: 1 to 256 contents (a str is a text), vectors, and stored documents, as
+        `DocumentId("42")`. disliked: at most 256. Documents among them are not recommended.
+    seen_ids: at most 10000 documents that are not recommended either.
+    limit: 1 to 1000 hits. filter, output_fields, read_after: as of `search`.
+    """
+    request = search_service_pb2.RecommendRequest(
+        collection=collection,
+        liked=[convert.query_to(one, f"liked[{place}]") for place, one in enumerate(liked)],
+        disliked=[
+            convert.query_to(one, f"disliked[{place}]") for place, one in enumerate(disliked)
+        ],
+        strategy=convert.enum_to(
+            search_service_pb2.RecommendStrategy, "RECOMMEND_STRATEGY", strategy
+        ),
+        seen_ids=[convert.text_to(one, f"seen_ids[{place}]") for place, one in enumerate(seen_ids)],
+        limit=limit,
+        filter=convert.text_to(filter, "filter"),
+        output_fields=output_fields,
+        read_after=read_after,
+    )
+    return Call(_RECOMMEND, request, convert.recommend_result_from, _RECOMMEND_TIMEOUT, timeout)
 
 
 def facets(

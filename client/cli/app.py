@@ -16,6 +16,7 @@ from searchmesh.cli import (
     importing,
     models,
     operations,
+    recommending,
     searching,
     status,
     up,
@@ -57,6 +58,7 @@ app.command("import")(importing.import_)
 app.command("export")(exporting.export)
 app.add_typer(operations.app, name="operations")
 app.command("search")(searching.search)
+app.command("recommend")(recommending.recommend)
 app.command("facets")(facets.facets)
 app.command("encode")(encoding.encode)
 

@@ -1,6 +1,7 @@
 """`searchmesh search`."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,7 +63,7 @@ def search(
     if sum(given is not None for given in (text, vector, document_id)) != 1:
         raise typer.BadParameter("give exactly one of TEXT, --vector and --id")
     session = session_of(context)
-    names = [name for given in fields or () for name in given.split(",") if name]
+    names = field_names(fields or ())
     with Client(session.connection) as mesh:
         result = mesh.search(
             collection,
@@ -79,6 +80,11 @@ def search(
     session.output.answer(result, lambda: _render(result, offset))
 
 
+def field_names(given: Sequence[str]) -> list[str]:
+    """Names of `NAME[,NAME…]`."""
+    return [name for one in given for name in one.split(",") if name]
+
+
 def _parse_vector(given: str) -> np.ndarray:
     try:
         written = Path(given[1:]).read_text() if given.startswith("@") else given
@@ -88,10 +94,18 @@ def _parse_vector(given: str) -> np.ndarray:
 
 
 def _render(result: SearchResult, offset: int) -> RenderableType:
-    with_passage = any(hit.segment is not None for hit in result)
-    with_content = any(hit.content is not None for hit in result)
-    columns = (">", f">{result.metric.lower()}", "id", "attributes")
-    hits = table(
+    hits = hits_table(result.hits, result.metric.lower(), offset)
+    if not result.explain:
+        return hits
+    return Group(hits, Text(), _explained(result.explain))
+
+
+def hits_table(hits: Sequence[Hit], score: str, offset: int = 0) -> RenderableType:
+    """score: what the score is. offset: hits that were passed over."""
+    with_passage = any(hit.segment is not None for hit in hits)
+    with_content = any(hit.content is not None for hit in hits)
+    columns = (">", f">{score}", "id", "attributes")
+    return table(
         (*columns, *["passage"] * with_passage, *["content"] * with_content),
         [
             (
@@ -102,12 +116,9 @@ def _render(result: SearchResult, offset: int) -> RenderableType:
                 *[_passage(hit)] * with_passage,
                 *[_content(hit)] * with_content,
             )
-            for rank, hit in enumerate(result, offset + 1)
+            for rank, hit in enumerate(hits, offset + 1)
         ],
     )
-    if not result.explain:
-        return hits
-    return Group(hits, Text(), _explained(result.explain))
 
 
 def _attributes(hit: Hit) -> str:

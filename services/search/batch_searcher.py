@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from searchmesh_common.errors import ServiceError
+from searchmesh_search.at_once import at_once
 from searchmesh_search.encoded_together import EncodedTogether, encode_together
 from searchmesh_search.query_vectors import model_for
 
@@ -48,20 +48,16 @@ class BatchSearcher:
         )
         encoded = await encode_together(self._encode_queries, wanted, deadline)
         encode_query = EncodedTogether(encoded, self._encode_query)
-        room = asyncio.Semaphore(SEARCHES_AT_ONCE)
 
         async def search(query: SearchQuery | ServiceError) -> SearchResult | ServiceError:
             if isinstance(query, ServiceError):
                 return query
             try:
-                async with room:
-                    return await self._searcher.search(query, deadline, encode_query)
+                return await self._searcher.search(query, deadline, encode_query)
             except ServiceError as error:
                 return error
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(search(one)) for one in queries]
-        return [task.result() for task in tasks]
+        return await at_once(SEARCHES_AT_ONCE, search, queries)
 
     async def _wanted(self, queries: Sequence[SearchQuery], deadline: Deadline) -> list[Wanted]:
         """What must be encoded. What cannot be is left out: its search will say why."""

@@ -115,6 +115,16 @@ class Documents:
         _, segments = await self._find_segments(collection, document_id, deadline)
         return mean_vector(segments.vectors, collection.space.metric)
 
+    async def segments(
+        self, collection: Collection, document_ids: Iterable[str], deadline: Deadline
+    ) -> dict[str, Segments]:
+        """What the engine holds of those documents that there are, by id. Raises DataLoss as
+        `vector`.
+        """
+        rows = await self.rows(collection, document_ids, deadline)
+        found = await self.with_segments(collection, list(rows.values()), deadline)
+        return {row.document_id: segments for row, segments in found}
+
     async def list_page(
         self, collection: Collection, page_size: int, page_token: str, deadline: Deadline
     ) -> DocumentPage:
@@ -228,7 +238,7 @@ class Documents:
     ) -> DocumentRow:
         rows = await self.rows(collection, [document_id], deadline)
         if document_id not in rows:
-            raise _missing(collection, document_id)
+            raise missing_document(collection, document_id)
         return rows[document_id]
 
     async def _find_segments(
@@ -238,7 +248,7 @@ class Documents:
         row = await self._find(collection, document_id, deadline)
         found = await self.with_segments(collection, [row], deadline)
         if not found:
-            raise _missing(collection, document_id)
+            raise missing_document(collection, document_id)
         return found[0]
 
     async def _find_page(
@@ -257,7 +267,8 @@ def stored_document(
     return StoredDocument(row.document_id, content, row.update_time, segments)
 
 
-def _missing(collection: Collection, document_id: str) -> NotFound:
+def missing_document(collection: Collection, document_id: str) -> NotFound:
+    """What is raised for a document that is not there."""
     return NotFound(
         "document", document_id, f"no document {document_id!r} in collection {collection.name!r}"
     )

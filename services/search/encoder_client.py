@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING
 
 import grpc
 import numpy as np
@@ -24,6 +24,7 @@ from searchmesh_common.errors import (
     Unauthenticated,
     Unavailable,
 )
+from searchmesh_search.at_once import at_once
 from searchmesh_search.collection_spec import ModelInfo, Segmentation
 from searchmesh_search.convert import values
 from searchmesh_search.off_loop import off_loop
@@ -31,12 +32,10 @@ from searchmesh_search.parts import parts
 from searchmesh_search.segments import Segments, TextSpan
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from searchmesh_search.content import Content
     from searchmesh_search.deadline import Deadline
-
-Encoded = TypeVar("Encoded")
 
 ENCODER_SERVICE: str = pb.DESCRIPTOR.services_by_name["EncoderService"].full_name
 
@@ -115,7 +114,8 @@ class EncoderClient:
             # its length says about how many vectors it holds
             return await off_loop(response.ByteSize() // 2048, _segments, response, part)
 
-        return await _in_calls(contents, encode)
+        encoded = await at_once(CALLS_AT_ONCE, encode, _parts(contents))
+        return list(itertools.chain.from_iterable(encoded))
 
     async def encode_query(
         self, model: str, fingerprint: str, content: Content, deadline: Deadline
@@ -124,7 +124,7 @@ class EncoderClient:
 
         Raises InvalidRequest for a content that cannot be encoded, and what `encode_documents`
         raises."""
-        (outcome,) = await self._encode_queries(model, fingerprint, [content], deadline)
+        (outcome,) = await self._encode_queries(model, fingerprint, deadline, [content])
         if isinstance(outcome, ServiceError):
             raise outcome
         return outcome
@@ -134,12 +134,12 @@ class EncoderClient:
     ) -> list[EncodedQuery | ServiceError]:
         """The vector, or that content's own error, of each of any number of queries, encoded
         together. Raises what `encode_documents` raises."""
-        return await _in_calls(
-            contents, lambda part: self._encode_queries(model, fingerprint, part, deadline)
-        )
+        encode = partial(self._encode_queries, model, fingerprint, deadline)
+        encoded = await at_once(CALLS_AT_ONCE, encode, _parts(contents))
+        return list(itertools.chain.from_iterable(encoded))
 
     async def _encode_queries(
-        self, model: str, fingerprint: str, contents: Sequence[Content], deadline: Deadline
+        self, model: str, fingerprint: str, deadline: Deadline, contents: Sequence[Content]
     ) -> list[EncodedQuery | ServiceError]:
         """In one call."""
         request = pb.EncodeRequest(
@@ -202,25 +202,6 @@ def _ours(error: grpc.RpcError) -> ServiceError:
     if isinstance(ours, Unauthenticated):
         return Unavailable("the encoder does not accept this service's credentials")
     return ours
-
-
-async def _in_calls(
-    contents: Sequence[Content], encode: Callable[[Sequence[Content]], Awaitable[list[Encoded]]]
-) -> list[Encoded]:
-    """What `encode` makes of all contents, in calls of what one may carry, some at a time."""
-    room = asyncio.Semaphore(CALLS_AT_ONCE)
-
-    async def call(part: Sequence[Content]) -> list[Encoded]:
-        async with room:
-            return await encode(part)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(call(part)) for part in _parts(contents)]
-    except ExceptionGroup as errors:
-        # one request of ours has one reason to fail
-        raise errors.exceptions[0] from errors
-    return list(itertools.chain.from_iterable(task.result() for task in tasks))
 
 
 def _parts(contents: Sequence[Content]) -> Iterator[Sequence[Content]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from searchmesh.search.v1 import search_service_pb2 as pb
 from searchmesh.search.v1 import search_service_pb2_grpc as pb_grpc
 from searchmesh_search import write_tokens
-from searchmesh_search.convert import batches, facets, filters, searches
+from searchmesh_search.convert import batches, facets, filters, recommendations, searches
 from searchmesh_search.deadline import Deadline
 from searchmesh_search.facets import count_facets
 from searchmesh_search.later import later
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from searchmesh_search.collections import Collections
     from searchmesh_search.matching import Matching
     from searchmesh_search.metrics import SearchMetrics
+    from searchmesh_search.recommender import Recommender
     from searchmesh_search.searcher import Searcher
 
 SERVICE: str = pb.DESCRIPTOR.services_by_name["SearchService"].full_name
@@ -38,6 +39,7 @@ class SearchServicer(pb_grpc.SearchServiceServicer):
         collections: Collections,
         searcher: Searcher,
         batch_searcher: BatchSearcher,
+        recommender: Recommender,
         matching: Matching,
         metrics: SearchMetrics,
         *,
@@ -47,6 +49,7 @@ class SearchServicer(pb_grpc.SearchServiceServicer):
         self._collections = collections
         self._searcher = searcher
         self._batch_searcher = batch_searcher
+        self._recommender = recommender
         self._matching = matching
         self._metrics = metrics
         self._validate = validate
@@ -76,7 +79,10 @@ class SearchServicer(pb_grpc.SearchServiceServicer):
     async def Recommend(
         self, request: pb.RecommendRequest, context: ServicerContext[Any, Any]
     ) -> pb.RecommendResponse:
-        raise later("Recommend")
+        query = await off_loop(recommendations.size(request), recommendations.query, request)
+        result = await self._recommender.recommend(query, Deadline.of_call())
+        self._metrics.searched(result)
+        return await off_loop(searches.size(result), recommendations.response, request, result)
 
     async def Classify(
         self, request: pb.ClassifyRequest, context: ServicerContext[Any, Any]

@@ -105,6 +105,11 @@ class Explanation:
     search_ms: float = 0.0
     fuse_ms: float = 0.0
 
+    def add_times_of(self, part: Explanation) -> None:
+        """Count what one of several searches took that the answer is made of."""
+        self.search_ms += part.search_ms
+        self.fuse_ms += part.fuse_ms
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

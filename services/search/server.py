@@ -54,6 +54,8 @@ from searchmesh_search.matching import Matching
 from searchmesh_search.metrics import ImportMetrics, SearchMetrics
 from searchmesh_search.milvus_engine import MilvusEngine
 from searchmesh_search.operations_servicer import OperationsServicer
+from searchmesh_search.query_vectors import QueryVectors
+from searchmesh_search.recommender import Recommender
 from searchmesh_search.replica import Replica
 from searchmesh_search.search_servicer import SearchServicer
 from searchmesh_search.searcher import Searcher
@@ -117,6 +119,8 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
         batch_searcher = BatchSearcher(
             collections, searcher, encoder.encode_query, encoder.encode_queries
         )
+        vectors = QueryVectors(documents, encoder.encode_queries)
+        recommender = Recommender(collections, documents, searcher, vectors)
         exporter = Exporter(documents, contents)
 
         server = Server(settings, registry)
@@ -165,6 +169,7 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
                 collections,
                 searcher,
                 batch_searcher,
+                recommender,
                 matching,
                 metrics,
                 validate=server.validator.validate,

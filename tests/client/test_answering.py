@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from searchmesh import Connection, Document, Field, FieldType, Search, errors
+from searchmesh import (
+    Connection,
+    Document,
+    DocumentId,
+    Field,
+    FieldType,
+    RecommendStrategy,
+    Search,
+    errors,
+)
 from searchmesh.calls.search import search
 from tests.client.both import AnyClient
 from tests.mesh import MODEL
@@ -63,3 +72,25 @@ async def test_batch_search(client: AnyClient, notes: str) -> None:
     assert [hit.id for hit in by_vector.result] == ["train"]
     with pytest.raises(errors.InvalidRequest, match=r"searches\[1\]\.query: give exactly one"):
         await client.call("batch_search", [Search(notes, "a"), Search(notes)])
+
+
+async def test_recommend(client: AnyClient, notes: str) -> None:
+    liked = [DocumentId("milk"), "food", np.ones(384)]
+    found = await client.call("recommend", notes, liked, ["a railway"], seen_ids=["x"])
+    assert sorted(hit.id for hit in found) == ["bread", "train"]
+    best = await client.call(
+        "recommend",
+        notes,
+        liked[:2],
+        strategy=RecommendStrategy.BEST,
+        seen_ids=["bread"],
+        filter="EXISTS kind",
+        output_fields=["reply"],
+        limit=1,
+    )
+    assert [(hit.id, hit.attributes) for hit in best] == [("train", {"reply": "Noon."})]
+    assert best.metric == "COSINE"
+    with pytest.raises(errors.NotFound, match=r"disliked\[0\]\.document_id: no document 'x'"):
+        await client.call("recommend", notes, liked, [DocumentId("x")])
+    with pytest.raises(errors.InvalidRequest, match=r"liked\[1\]: holds a control character"):
+        await client.call("recommend", notes, ["a", DocumentId("\n")])

@@ -16,6 +16,8 @@ from searchmesh_search.convert import filters, values
 from searchmesh_search.searcher import SearchQuery
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from searchmesh_search.searcher import Explanation, Hit, SearchResult
     from searchmesh_search.segments import TextSpan
 
@@ -40,7 +42,7 @@ _LATER = (
 def query(request: pb.SearchRequest) -> SearchQuery:
     """Raises InvalidRequest, Unsupported for a field that is not implemented yet."""
     _refuse_later(request)
-    _check_output_fields(request)
+    check_output_fields(request.output_fields)
     kind = request.WhichOneof("query")
     assert kind is not None  # the contract requires it
     content = vector = document_id = None
@@ -60,20 +62,25 @@ def query(request: pb.SearchRequest) -> SearchQuery:
         min_score=request.min_score if request.HasField("min_score") else None,
         where=filters.where(request),
         read_after=write_tokens.decode(request.read_after),
-        with_documents=list(request.output_fields) != [ID_FIELD],
+        with_documents=wants_documents(request.output_fields),
     )
 
 
 def response(request: pb.SearchRequest, result: SearchResult, total_ms: float) -> pb.SearchResponse:
     """The answer, with of each document what `output_fields` asked for."""
-    names = frozenset(request.output_fields or [EVERY_ATTRIBUTE])
     message = pb.SearchResponse(
-        hits=[_hit(hit, names) for hit in result.hits],
+        hits=hits(result, request.output_fields),
         metric=values.METRIC_VALUES[result.metric],
     )
     if request.explain:
         message.explain.CopyFrom(_explain(result.explanation, total_ms))
     return message
+
+
+def hits(result: SearchResult, output_fields: Sequence[str]) -> list[pb.Hit]:
+    """With of each document what `output_fields` asked for."""
+    names = frozenset(output_fields or [EVERY_ATTRIBUTE])
+    return [_hit(hit, names) for hit in result.hits]
 
 
 def size(result: SearchResult) -> int:
@@ -91,13 +98,19 @@ def _refuse_later(request: pb.SearchRequest) -> None:
         raise Unsupported(f"{', '.join(later)}: not implemented yet; leave it out")
 
 
-def _check_output_fields(request: pb.SearchRequest) -> None:
+def wants_documents(output_fields: Sequence[str]) -> bool:
+    """Whether hits carry anything of what was stored."""
+    return list(output_fields) != [ID_FIELD]
+
+
+def check_output_fields(output_fields: Sequence[str]) -> None:
+    """Raises InvalidRequest for names with a $ that say nothing."""
     faults = [
         FieldViolation(
             f"output_fields[{place}]",
             f"{name!r} given; the names that begin with $ are {CONTENT_FIELD} and {ID_FIELD}",
         )
-        for place, name in enumerate(request.output_fields)
+        for place, name in enumerate(output_fields)
         if name.startswith("$") and name not in (CONTENT_FIELD, ID_FIELD)
     ]
     if faults:
