@@ -48,7 +48,9 @@ if TYPE_CHECKING:
         VectorSpace,
     )
     from searchmesh.results import (
+        AnswerResult,
         BatchSearchResult,
+        ClassifyResult,
         DeleteResult,
         EmbeddedSegment,
         Embedding,
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
         Operation,
         RecommendResult,
         SearchResult,
+        StoredAnswer,
         StreamedResult,
         TextSpan,
         Timing,
@@ -71,14 +74,17 @@ if TYPE_CHECKING:
         UpsertFailure,
         UpsertResult,
         UpsertSummary,
+        Vote,
     )
     from searchmesh.retries import RetryPolicy
 
 __all__ = [
+    "AnswerResult",
     "AsyncClient",
     "AsyncImportOperation",
     "Audio",
     "BatchSearchResult",
+    "ClassifyResult",
     "Client",
     "Collection",
     "Connection",
@@ -122,6 +128,7 @@ __all__ = [
     "Service",
     "ServiceError",
     "Smiles",
+    "StoredAnswer",
     "StreamedResult",
     "TextSpan",
     "Timing",
@@ -133,16 +140,19 @@ __all__ = [
     "VectorKind",
     "VectorSpace",
     "Video",
+    "Vote",
     "filter_value",
     "request_id",
 ]
 
 # which module each is in
 _HOMES = {
+    "AnswerResult": "results",
     "AsyncClient": "async_client",
     "AsyncImportOperation": "import_operation",
     "Audio": "contents",
     "BatchSearchResult": "results",
+    "ClassifyResult": "results",
     "Client": "client",
     "Collection": "resources",
     "Connection": "connection",
@@ -186,6 +196,7 @@ _HOMES = {
     "Service": "connection",
     "ServiceError": "errors",
     "Smiles": "contents",
+    "StoredAnswer": "results",
     "StreamedResult": "results",
     "TextSpan": "results",
     "Timing": "results",
@@ -197,6 +208,7 @@ _HOMES = {
     "VectorKind": "resources",
     "VectorSpace": "resources",
     "Video": "contents",
+    "Vote": "results",
     "filter_value": "filters",
     "request_id": "request_ids",
 }

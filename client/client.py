@@ -145,6 +145,8 @@ class Client:
     search = _unary(search_calls.search)
     batch_search = _unary(search_calls.batch_search)
     recommend = _unary(search_calls.recommend)
+    classify = _unary(search_calls.classify)
+    answer = _unary(search_calls.answer)
     facets = _unary(search_calls.facets)
     health = _unary(health_calls.health)
 

@@ -327,6 +327,30 @@ def recommend_result_from(
     )
 
 
+def classify_result_from(
+    message: search_service_pb2.ClassifyResponse,
+) -> results.ClassifyResult:
+    return results.ClassifyResult(
+        votes=tuple(
+            results.Vote(value_from(one.value), one.share, one.count) for one in message.votes
+        ),
+        neighbours=tuple(_hit_from(hit) for hit in message.neighbours),
+        metric=enum_from(resources.Metric, vector_pb2.Metric, "METRIC", message.metric),
+    )
+
+
+def answer_result_from(message: search_service_pb2.AnswerResponse) -> results.AnswerResult:
+    return results.AnswerResult(
+        answer=_stored_answer_from(message.answer) if message.HasField("answer") else None,
+        alternatives=tuple(_stored_answer_from(one) for one in message.alternatives),
+        metric=enum_from(resources.Metric, vector_pb2.Metric, "METRIC", message.metric),
+    )
+
+
+def _stored_answer_from(message: search_service_pb2.StoredAnswer) -> results.StoredAnswer:
+    return results.StoredAnswer(message.id, message.answer, message.question, message.score)
+
+
 def _hit_from(message: search_service_pb2.Hit) -> results.Hit:
     return results.Hit(
         id=message.id,

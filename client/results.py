@@ -184,6 +184,55 @@ class RecommendResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Vote:
+    """A class and its votes."""
+
+    value: str | int | float | bool
+    share: float
+    """Of the vote, weighted by score, 0 to 1."""
+    count: int
+    """Documents that voted for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifyResult:
+    """Classes by their share of the vote, greatest first."""
+
+    votes: Sequence[Vote]
+    neighbours: Sequence[Hit]
+    """The documents that voted, best first."""
+    metric: Metric
+
+    def __iter__(self) -> Iterator[Vote]:
+        return iter(self.votes)
+
+    def __len__(self) -> int:
+        return len(self.votes)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """An answer that was stored with a question."""
+
+    id: str
+    answer: str
+    question: str
+    score: float
+    """How near the stored question is to the one asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerResult:
+    """The answer, and the next best."""
+
+    answer: StoredAnswer | None
+    """None where no stored question is near enough."""
+    alternatives: Sequence[StoredAnswer]
+    """Best first, near enough or not."""
+    metric: Metric
+
+
+@dataclass(frozen=True, slots=True)
 class Facet:
     """A value of an attribute, and the documents that have it."""
 

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
     from searchmesh.contents import Content
     from searchmesh.queries import Query, Search
-    from searchmesh.results import BatchSearchResult, FacetResult, RecommendResult, SearchResult
+    from searchmesh.results import (
+        AnswerResult,
+        BatchSearchResult,
+        ClassifyResult,
+        FacetResult,
+        RecommendResult,
+        SearchResult,
+    )
 
 _SEARCH = Rpc.of(
     search_service_pb2.DESCRIPTOR, "SearchService.Search", search_service_pb2.SearchResponse
@@ -32,6 +39,14 @@ _BATCH_SEARCH = Rpc.of(
 
 _RECOMMEND = Rpc.of(
     search_service_pb2.DESCRIPTOR, "SearchService.Recommend", search_service_pb2.RecommendResponse
+)
+
+_CLASSIFY = Rpc.of(
+    search_service_pb2.DESCRIPTOR, "SearchService.Classify", search_service_pb2.ClassifyResponse
+)
+
+_ANSWER = Rpc.of(
+    search_service_pb2.DESCRIPTOR, "SearchService.Answer", search_service_pb2.AnswerResponse
 )
 
 _FACETS = Rpc.of(
@@ -142,6 +157,67 @@ def recommend(
         read_after=read_after,
     )
     return Call(_RECOMMEND, request, convert.recommend_result_from, _RECOMMEND_TIMEOUT, timeout)
+
+
+def classify(
+    collection: str,
+    query: Query,
+    field: str,
+    *,
+    neighbours: int = 5,
+    filter: str = "",  # noqa: A002 - as the contract calls it
+    read_after: str = "",
+    timeout: float | None = None,
+) -> Call[ClassifyResult]:
+    """Name the class of a query by a vote of its nearest documents, weighted by score.
+
+    query: a content (a str is a text), a vector, or a stored document, as `DocumentId("42")`.
+    field: the declared attribute that holds the class; documents without it do not vote.
+    neighbours: documents that vote, 1 to 1000.
+    filter: only documents that it is true for vote. read_after: as of `search`.
+    """
+    request = search_service_pb2.ClassifyRequest(
+        collection=collection,
+        query=convert.query_to(query, "query"),
+        field=field,
+        neighbours=neighbours,
+        filter=convert.text_to(filter, "filter"),
+        read_after=read_after,
+    )
+    return Call(_CLASSIFY, request, convert.classify_result_from, _SEARCH_TIMEOUT, timeout)
+
+
+def answer(
+    collection: str,
+    question: str,
+    answer_field: str,
+    *,
+    threshold: float | None = None,
+    alternatives: int = 3,
+    filter: str = "",  # noqa: A002 - as the contract calls it
+    read_after: str = "",
+    timeout: float | None = None,
+) -> Call[AnswerResult]:
+    """Answer a question with the stored answer of the nearest stored question, if it is near
+    enough.
+
+    The documents' texts are the questions.
+    answer_field: the attribute that holds the answers.
+    threshold: least score of a question that is near enough; `searchmesh calibrate` finds one.
+        Default: 0.7 by cosine and Jaccard, otherwise it is required.
+    alternatives: at most so many of the next best, 0 to 100.
+    filter: only documents that it is true for. read_after: as of `search`.
+    """
+    request = search_service_pb2.AnswerRequest(
+        collection=collection,
+        question=convert.text_to(question, "question"),
+        answer_field=answer_field,
+        threshold=threshold,
+        alternatives=alternatives,
+        filter=convert.text_to(filter, "filter"),
+        read_after=read_after,
+    )
+    return Call(_ANSWER, request, convert.answer_result_from, _SEARCH_TIMEOUT, timeout)
 
 
 def facets(

@@ -8,6 +8,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from searchmesh.cli import (
+    answering,
+    calibrating,
+    classifying,
     collections,
     documents,
     encoding,
@@ -59,6 +62,9 @@ app.command("export")(exporting.export)
 app.add_typer(operations.app, name="operations")
 app.command("search")(searching.search)
 app.command("recommend")(recommending.recommend)
+app.command("classify")(classifying.classify)
+app.command("answer")(answering.answer)
+app.command("calibrate")(calibrating.calibrate)
 app.command("facets")(facets.facets)
 app.command("encode")(encoding.encode)
 

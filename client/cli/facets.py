@@ -38,12 +38,13 @@ def facets(
 
 def _render(field: str, found: FacetResult) -> RenderableType:
     rows = table(
-        (">documents", field), [(f"{one.count:,}", _shown(one.value)) for one in found.facets]
+        (">documents", field), [(f"{one.count:,}", shown_value(one.value)) for one in found.facets]
     )
     if not found.other_count:
         return rows
     return Group(rows, Text(f"and {found.other_count:,} with other values", style="dim"))
 
 
-def _shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """An attribute's value, strings without quotes."""
     return value if isinstance(value, str) else json.dumps(value)

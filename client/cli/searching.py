@@ -68,7 +68,7 @@ def search(
         result = mesh.search(
             collection,
             text,
-            vector=None if vector is None else _parse_vector(vector),
+            vector=None if vector is None else parse_vector(vector),
             document_id=document_id,
             limit=limit,
             offset=offset,
@@ -85,7 +85,8 @@ def field_names(given: Sequence[str]) -> list[str]:
     return [name for one in given for name in one.split(",") if name]
 
 
-def _parse_vector(given: str) -> np.ndarray:
+def parse_vector(given: str) -> np.ndarray:
+    """A vector of `JSON|@FILE`. Raises BadParameter."""
     try:
         written = Path(given[1:]).read_text() if given.startswith("@") else given
         return np.array(json.loads(written), dtype=np.float32)

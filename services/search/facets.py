@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from searchmesh_search.filters.check import require_declared
-from searchmesh_search.filters.filter import AllOf, Exists
+from searchmesh_search.filters.filter import having
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,9 +42,7 @@ async def count_facets(
     Raises InvalidRequest for a field that is not declared, otherwise as `Matching.rows`.
     """
     require_declared(field, collection.spec.fields, "field")
-    has_field = Exists(field)
-    wanted = has_field if where is None else AllOf((where, has_field))
-    rows = await matching.rows(collection, wanted, deadline, field=field)
+    rows = await matching.rows(collection, having(where, field), deadline, field=field)
     return _counted(rows, limit)
 
 

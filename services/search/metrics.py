@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
+    from searchmesh_search.answerer import Answered
     from searchmesh_search.journal import Journal
     from searchmesh_search.replica import Replica
     from searchmesh_search.searcher import SearchResult
@@ -43,6 +44,13 @@ class SearchMetrics:
         self._batched = Counter(
             "search_batch_searches_total",
             "Searches that came in batches, by outcome: answered or failed.",
+            ("outcome",),
+            registry=registry,
+        )
+        self._questions = Counter(
+            "search_questions_total",
+            "Questions that were asked, by outcome: answered, or unanswered as no stored one was "
+            "near enough.",
             ("outcome",),
             registry=registry,
         )
@@ -151,6 +159,11 @@ class SearchMetrics:
             else:
                 self._batched.labels("answered").inc()
                 self.searched(one)
+
+    def answered(self, answered: Answered) -> None:
+        """Count a question."""
+        self._questions.labels("answered" if answered.answer else "unanswered").inc()
+        self.searched(answered.result)
 
     def upserted(self, result: UpsertResult) -> None:
         """Count the documents of an upsert."""

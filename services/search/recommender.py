@@ -162,9 +162,8 @@ class Recommender:
                 found = await self._best_sums(wanted, deadline)
             case Strategy.BEST:
                 found = await self._best(wanted, deadline)
-        explanation = replace(made)
-        explanation.add_times_of(found.explanation)
-        return replace(found, explanation=explanation)
+        found.explanation.add_making_of(made)
+        return found
 
     async def _near(
         self, wanted: _Wanted, vector: np.ndarray, factor: float, deadline: Deadline

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 from searchmesh.search.v1 import search_service_pb2 as pb
 from searchmesh.search.v1 import search_service_pb2_grpc as pb_grpc
 from searchmesh_search import write_tokens
-from searchmesh_search.convert import batches, facets, filters, recommendations, searches
+from searchmesh_search.convert import (
+    answers,
+    batches,
+    classifications,
+    facets,
+    filters,
+    recommendations,
+    searches,
+)
 from searchmesh_search.deadline import Deadline
 from searchmesh_search.facets import count_facets
 from searchmesh_search.later import later
@@ -21,7 +29,9 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from grpc.aio import ServicerContext
 
+    from searchmesh_search.answerer import Answerer
     from searchmesh_search.batch_searcher import BatchSearcher
+    from searchmesh_search.classifier import Classifier
     from searchmesh_search.collections import Collections
     from searchmesh_search.matching import Matching
     from searchmesh_search.metrics import SearchMetrics
@@ -40,6 +50,8 @@ class SearchServicer(pb_grpc.SearchServiceServicer):
         searcher: Searcher,
         batch_searcher: BatchSearcher,
         recommender: Recommender,
+        classifier: Classifier,
+        answerer: Answerer,
         matching: Matching,
         metrics: SearchMetrics,
         *,
@@ -50,6 +62,8 @@ class SearchServicer(pb_grpc.SearchServiceServicer):
         self._searcher = searcher
         self._batch_searcher = batch_searcher
         self._recommender = recommender
+        self._classifier = classifier
+        self._answerer = answerer
         self._matching = matching
         self._metrics = metrics
         self._validate = validate
@@ -87,12 +101,18 @@ class SearchServicer(pb_grpc.SearchServiceServicer):
     async def Classify(
         self, request: pb.ClassifyRequest, context: ServicerContext[Any, Any]
     ) -> pb.ClassifyResponse:
-        raise later("Classify")
+        query = await off_loop(filters.size(request), classifications.query, request)
+        found = await self._classifier.classify(query, Deadline.of_call())
+        self._metrics.searched(found.neighbours)
+        return await off_loop(searches.size(found.neighbours), classifications.response, found)
 
     async def Answer(
         self, request: pb.AnswerRequest, context: ServicerContext[Any, Any]
     ) -> pb.AnswerResponse:
-        raise later("Answer")
+        query = await off_loop(filters.size(request), answers.query, request)
+        answered = await self._answerer.answer(query, Deadline.of_call())
+        self._metrics.answered(answered)
+        return answers.response(answered)
 
     async def Facets(
         self, request: pb.FacetsRequest, context: ServicerContext[Any, Any]

@@ -105,6 +105,12 @@ class Explanation:
     search_ms: float = 0.0
     fuse_ms: float = 0.0
 
+    def add_making_of(self, vector: Explanation) -> None:
+        """Count what it took to make the vector that was searched by."""
+        self.add_times_of(vector)
+        self.model, self.fingerprint = vector.model, vector.fingerprint
+        self.encode_ms, self.queue_ms = vector.encode_ms, vector.queue_ms
+
     def add_times_of(self, part: Explanation) -> None:
         """Count what one of several searches took that the answer is made of."""
         self.search_ms += part.search_ms

@@ -27,12 +27,14 @@ from searchmesh_search import (
     operations_servicer,
     search_servicer,
 )
+from searchmesh_search.answerer import Answerer
 from searchmesh_search.batch_searcher import BatchSearcher
+from searchmesh_search.classifier import Classifier
 from searchmesh_search.collection_servicer import CollectionServicer
 from searchmesh_search.collections import Collections
 from searchmesh_search.content_collector import ContentCollector
 from searchmesh_search.content_store import ContentStore
-from searchmesh_search.convert.documents import read_stored
+from searchmesh_search.convert.documents import read_answer, read_attribute, read_stored
 from searchmesh_search.deadline import Deadline
 from searchmesh_search.document_servicer import DocumentServicer
 from searchmesh_search.document_writer import DocumentWriter
@@ -121,6 +123,8 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
         )
         vectors = QueryVectors(documents, encoder.encode_queries)
         recommender = Recommender(collections, documents, searcher, vectors)
+        classifier = Classifier(collections, searcher, vectors, read_attribute)
+        answerer = Answerer(collections, searcher, vectors, read_answer)
         exporter = Exporter(documents, contents)
 
         server = Server(settings, registry)
@@ -170,6 +174,8 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
                 searcher,
                 batch_searcher,
                 recommender,
+                classifier,
+                answerer,
                 matching,
                 metrics,
                 validate=server.validator.validate,

@@ -94,3 +94,28 @@ async def test_recommend(client: AnyClient, notes: str) -> None:
         await client.call("recommend", notes, liked, [DocumentId("x")])
     with pytest.raises(errors.InvalidRequest, match=r"liked\[1\]: holds a control character"):
         await client.call("recommend", notes, ["a", DocumentId("\n")])
+
+
+async def test_classify(client: AnyClient, notes: str) -> None:
+    found = await client.call("classify", notes, "a bottle of milk", "kind", neighbours=2)
+    assert [(one.value, one.share, one.count) for one in found] == [("food", 1.0, 2)]
+    assert {hit.id for hit in found.neighbours} == {"milk", "bread"}
+    assert found.neighbours[0].attributes["kind"] == "food"
+    assert found.metric == "COSINE"
+    itself = await client.call("classify", notes, DocumentId("train"), "kind")
+    assert [one.value for one in itself] == ["food"]
+    with pytest.raises(errors.InvalidRequest, match="field: reply is not declared"):
+        await client.call("classify", notes, np.ones(384), "reply")
+
+
+async def test_answer(client: AnyClient, notes: str) -> None:
+    found = await client.call("answer", notes, "Where do I get milk?", "reply", alternatives=1)
+    assert (found.answer.id, found.answer.answer) == ("milk", "At the shop.")
+    assert found.answer.question == "Where can I buy milk?"
+    assert [one.id for one in found.alternatives] == ["bread"]
+    assert found.metric == "COSINE"
+    none = await client.call("answer", notes, "Who won the match?", "reply", filter="EXISTS kind")
+    assert none.answer is None
+    assert len(none.alternatives) == 3
+    near = await client.call("answer", notes, "Who won the match?", "reply", threshold=-1)
+    assert near.answer == none.alternatives[0]

@@ -268,12 +268,7 @@ async def test_a_field_that_comes_later_says_so(
 
 async def test_a_method_that_comes_later_says_so(mesh: Mesh, line: str) -> None:
     query = pb.Query(vector=floats(1, 0, 0, 0))
-    requests = {
-        "Classify": pb.ClassifyRequest(collection=line, query=query, field="even"),
-        "Answer": pb.AnswerRequest(collection=line, question="why", answer_field="even"),
-        "Locate": pb.LocateRequest(collection=line, document_id="d1", references=[query]),
-    }
-    for method, request in requests.items():
-        error = await refused(getattr(mesh.search, method)(request))
-        assert isinstance(error, Unsupported)
-        assert error.message.startswith(method)
+    request = pb.LocateRequest(collection=line, document_id="d1", references=[query])
+    error = await refused(mesh.search.Locate(request))
+    assert isinstance(error, Unsupported)
+    assert error.message.startswith("Locate")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from google.protobuf import struct_pb2
 
     from searchmesh_search.documents import DocumentPage, StoredDocument
+    from searchmesh_search.filters.filter import Value
     from searchmesh_search.segments import Segments
     from searchmesh_search.upsert_results import UpsertResult
 
@@ -50,6 +51,21 @@ def read_stored(stored: bytes, path: str) -> tuple[str, NewDocument | ServiceErr
     """
     message = document_pb2.Document.FromString(stored)
     return message.id, _new(message, path)
+
+
+def read_attribute(stored: bytes, name: str) -> Value:
+    """A declared attribute of a stored document that has it."""
+    value: Value = _plain(document_pb2.Document.FromString(stored).attributes.fields[name])
+    return value
+
+
+def read_answer(stored: bytes, name: str) -> tuple[str, str] | None:
+    """A stored document's text, empty where it is none, and the answer that an attribute holds;
+    None where it holds no string, or an empty one.
+    """
+    message = document_pb2.Document.FromString(stored)
+    answer = message.attributes.fields[name].string_value
+    return (message.content.text, answer) if answer else None
 
 
 def upsert_response(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from google.protobuf import struct_pb2
 
 from searchmesh.type.v1 import content_pb2, vector_pb2
 from searchmesh_common.errors import InvalidRequest
@@ -14,6 +15,8 @@ from searchmesh_search.engine import Metric, VectorKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from searchmesh_search.filters.filter import Value
 
 CONTENT_FIELDS: Mapping[str, Modality] = {
     "text": Modality.TEXT,
@@ -115,6 +118,17 @@ def vector_message(vector: np.ndarray) -> vector_pb2.Vector:
     if vector.dtype == np.uint8:
         return vector_pb2.Vector(packed_bits=vector.tobytes())
     return vector_pb2.Vector(float32_le=vector.astype("<f4", copy=False).tobytes())
+
+
+def attribute_message(value: Value) -> struct_pb2.Value:
+    """A declared attribute's value."""
+    match value:
+        case bool():
+            return struct_pb2.Value(bool_value=value)
+        case str():
+            return struct_pb2.Value(string_value=value)
+        case _:
+            return struct_pb2.Value(number_value=value + 0.0)  # no -0
 
 
 def _components(data: bytes, form: str, path: str) -> np.ndarray:

@@ -131,6 +131,12 @@ Condition = Comparison | Inclusion | Between | Prefix | Exists
 Filter = Condition | Not | AllOf | AnyOf
 
 
+def having(where: Filter | None, field: str) -> Filter:
+    """True for documents that have the field and that `where` is true for; None: for all."""
+    exists = Exists(field)
+    return exists if where is None else AllOf((where, exists))
+
+
 def terms(filter_: Filter) -> int:
     """Values and fields that it compares with."""
     match filter_:

@@ -48,6 +48,71 @@ def test_recommend(on_mesh: Run, notes: str, tmp_path: Path) -> None:
     assert "score" in on_mesh(*some).stdout
 
 
+def test_classify(on_mesh: Run, notes: str) -> None:
+    found = on_mesh("classify", notes, "kind", "a bottle of milk", "--neighbours", "2", "--json")
+    assert found.json["votes"] == [{"value": "food", "share": 1.0, "count": 2}]
+    assert [one["id"] for one in found.json["neighbours"]] == ["milk", "bread"]
+    shown = on_mesh("classify", notes, "kind", "--id", "train").stdout
+    assert "1.000" in shown
+    assert "food" in shown
+
+
+def test_answer(on_mesh: Run, notes: str) -> None:
+    asked = ("answer", notes, "reply", "Where do I get milk?")
+    found = on_mesh(*asked, "--json", "--alternatives", "1").json
+    assert found["answer"]["answer"] == "At the shop."
+    assert [one["id"] for one in found["alternatives"]] == ["bread"]
+    assert "At the shop." in on_mesh(*asked).stdout
+    none = on_mesh(*asked, "--threshold", "1")
+    assert none.exit_code == 0
+    assert "no answer" in none.stdout
+    assert "At the shop." in none.stdout
+
+
+def test_calibrate(on_mesh: Run, notes: str, tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text(
+        '{"question": "Where do I get milk?", "id": "milk"}\n'
+        '{"question": "Who has bread for sale?", "answer": "The baker."}\n\n'
+        '{"question": "Who won the match?"}\n'
+    )
+    found = on_mesh("calibrate", notes, "reply", str(pairs), "--json").json
+    assert (found["question_count"], found["answerable_count"]) == (3, 2)
+    assert found["nearest_right_count"] == 2
+    chosen = found["chosen"]
+    assert (chosen["precision"], chosen["recall"], chosen["answered_count"]) == (1.0, 1.0, 2)
+    threshold = ("--threshold", str(chosen["threshold"]), "--json")
+    for question, answer in (("Where do I get milk?", "At the shop."), ("Who won?", None)):
+        answered = on_mesh("answer", notes, "reply", question, *threshold).json["answer"]
+        assert (answered and answered["answer"]) == answer
+    as_csv = tmp_path / "pairs.csv"
+    as_csv.write_text("question,id\nWhere do I get milk?,bread\nWho won?,\n")
+    none = on_mesh("calibrate", notes, "reply", str(as_csv))
+    assert none.exit_code == 1
+    assert "no threshold is as precise as 90.0%" in none.stdout
+    assert "threshold" in on_mesh("calibrate", notes, "reply", str(pairs)).stdout
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("", "no question with the id or the answer"),
+        ('{"question": "a"}', "no question with the id or the answer"),
+        ('{"id": "a"}', "line 1: no question"),
+        ('{"question": "a", "answer": 3}', "line 1: the answer must be a string"),
+        ("{", "Expecting property name"),
+        ("[1]", "line 1: no question"),
+    ],
+)
+def test_a_faulty_file_of_pairs(run: Run, tmp_path: Path, written: str, said: str) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text(written)
+    ran = run("calibrate", "c", "reply", str(pairs))
+    assert ran.exit_code == 2
+    # the message is folded to the terminal's width, in a frame
+    assert said in " ".join(ran.stderr.replace("│", " ").split())
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -55,6 +120,11 @@ def test_recommend(on_mesh: Run, notes: str, tmp_path: Path) -> None:
         ["recommend", "c", "--dislike", "a"],
         ["recommend", "c", "--like", "a", "--seen", "@nowhere"],
         ["recommend", "c", "--like", "a", "--strategy", "worst"],
+        ["classify", "c", "kind"],
+        ["classify", "c", "kind", "text", "--id", "a"],
+        ["classify", "c", "kind", "--vector", "x"],
+        ["answer", "c", "reply"],
+        ["calibrate", "c", "reply", "nowhere.csv"],
     ],
 )
 def test_a_wrong_command_line_is_exit_code_2(run: Run, arguments: list[str]) -> None:
