@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from searchmesh.errors import ServiceError
     from searchmesh.filters import filter_value
     from searchmesh.import_operation import AsyncImportOperation, ImportOperation
-    from searchmesh.queries import DocumentId, Query, Search
+    from searchmesh.queries import Diversity, DocumentId, Query, Search
     from searchmesh.request_ids import request_id
     from searchmesh.resources import (
         Collection,
@@ -90,6 +90,7 @@ __all__ = [
     "Connection",
     "Content",
     "DeleteResult",
+    "Diversity",
     "Document",
     "DocumentId",
     "EmbeddedSegment",
@@ -158,6 +159,7 @@ _HOMES = {
     "Connection": "connection",
     "Content": "contents",
     "DeleteResult": "results",
+    "Diversity": "queries",
     "Document": "resources",
     "DocumentId": "queries",
     "EmbeddedSegment": "results",

@@ -12,7 +12,7 @@ from searchmesh.attributes import attributes_from, attributes_to, value_from
 from searchmesh.contents import Audio, Content, Image, NucleotideSequence, Smiles, Video
 from searchmesh.encoder.v1 import encoder_service_pb2
 from searchmesh.errors import InvalidRequest, ServiceError
-from searchmesh.queries import DocumentId, Query
+from searchmesh.queries import Diversity, DocumentId, Query
 from searchmesh.search.v1 import (
     collection_service_pb2,
     document_pb2,
@@ -96,6 +96,13 @@ def query_to(query: Query, path: str) -> search_service_pb2.Query:
             return search_service_pb2.Query(content=content_to(query, path))
         case _:
             return search_service_pb2.Query(vector=vector_to(query, path))
+
+
+def diversity_to(diversity: Diversity) -> search_service_pb2.Diversity:
+    message = search_service_pb2.Diversity(candidates=diversity.candidates)
+    # the field's name is a keyword of Python's
+    setattr(message, "lambda", diversity.weight)
+    return message
 
 
 def text_to(text: str, path: str) -> str:

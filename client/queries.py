@@ -23,6 +23,16 @@ Query: TypeAlias = Content | DocumentId | VectorLike
 """A content (a str is a text), a stored document or a vector."""
 
 
+@dataclass(frozen=True, slots=True)
+class Diversity:
+    """Hits that are unlike each other, by maximal marginal relevance."""
+
+    weight: float = 0.5
+    """Of the score against the likeness to hits before, 0 to 1; 1 changes nothing."""
+    candidates: int | None = None
+    """Hits to choose from, at most 1000. Default: 4 times `offset` and `limit` together."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Search:
     """What `search` takes, less the timeout."""
@@ -36,5 +46,8 @@ class Search:
     filter: str = ""
     output_fields: Sequence[str] = ()
     min_score: float | None = None
+    group_by: str = ""
+    group_size: int = 1
+    diversity: Diversity | None = None
     read_after: str = ""
     explain: bool = False

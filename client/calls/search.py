@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from searchmesh.contents import Content
-    from searchmesh.queries import Query, Search
+    from searchmesh.queries import Diversity, Query, Search
     from searchmesh.results import (
         AnswerResult,
         BatchSearchResult,
@@ -71,6 +71,9 @@ def search(
     filter: str = "",  # noqa: A002 - as the contract calls it
     output_fields: Sequence[str] = (),
     min_score: float | None = None,
+    group_by: str = "",
+    group_size: int = 1,
+    diversity: Diversity | None = None,
     read_after: str = "",
     explain: bool = False,
     timeout: float | None = None,
@@ -85,6 +88,8 @@ def search(
         others go through `filter_value`.
     output_fields: names of attributes, `*` for every attribute, `$content` for the content, `$id`
         for nothing more. Default: every attribute.
+    group_by: a declared attribute; at most `group_size` hits, 1 to 100, have the same value of it.
+    diversity: hits are to be unlike each other, and come in the order in which they are chosen.
     read_after: a `write_token` whose write must be seen.
     """
     if sum(given is not None for given in (query, vector, document_id)) != 1:
@@ -97,6 +102,9 @@ def search(
         filter=convert.text_to(filter, "filter"),
         output_fields=output_fields,
         min_score=min_score,
+        group_by=group_by,
+        group_size=group_size if group_by else None,
+        diversity=None if diversity is None else convert.diversity_to(diversity),
         read_after=read_after,
         explain=explain,
     )

@@ -13,6 +13,7 @@ from rich.text import Text
 from searchmesh.cli.output import plain, table
 from searchmesh.cli.session import session_of
 from searchmesh.client import Client
+from searchmesh.queries import Diversity
 from searchmesh.results import Explain, Hit, SearchResult
 
 _MOST_CHARACTERS = 300
@@ -54,6 +55,24 @@ def search(
         ),
     ] = "",
     min_score: Annotated[float | None, typer.Option(help="Least score of a hit.")] = None,
+    group_by: Annotated[
+        str,
+        typer.Option(
+            metavar="FIELD", help="A declared attribute, of each of whose values few hits come."
+        ),
+    ] = "",
+    group_size: Annotated[
+        int, typer.Option(min=1, max=100, help="With --group-by: hits of each value.")
+    ] = 1,
+    diversity: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="WEIGHT",
+            help="Hits that differ: weight of the score against the likeness to hits before.",
+        ),
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show where the time went.")] = False,
 ) -> None:
     """Find the documents nearest to a text, a vector or another document, best first.
@@ -75,6 +94,9 @@ def search(
             filter=filter_,
             output_fields=names,
             min_score=min_score,
+            group_by=group_by,
+            group_size=group_size,
+            diversity=None if diversity is None else Diversity(diversity),
             explain=explain,
         )
     session.output.answer(result, lambda: _render(result, offset))

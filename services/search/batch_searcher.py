@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from searchmesh_search.collections import Collections
     from searchmesh_search.deadline import Deadline
     from searchmesh_search.encoded_together import EncodeQueries, Wanted
-    from searchmesh_search.searcher import EncodeQuery, Searcher, SearchQuery, SearchResult
+    from searchmesh_search.refiner import RefinedQuery, Refiner
+    from searchmesh_search.searcher import EncodeQuery, SearchQuery, SearchResult
 
 SEARCHES_AT_ONCE = 4
 """Searches of one call that are under way at a time: enough to keep the engine busy while others
@@ -30,30 +31,30 @@ class BatchSearcher:
     def __init__(
         self,
         collections: Collections,
-        searcher: Searcher,
+        refiner: Refiner,
         encode_query: EncodeQuery,
         encode_queries: EncodeQueries,
     ) -> None:
         self._collections = collections
-        self._searcher = searcher
+        self._refiner = refiner
         self._encode_query = encode_query
         self._encode_queries = encode_queries
 
     async def search(
-        self, queries: Sequence[SearchQuery | ServiceError], deadline: Deadline
+        self, queries: Sequence[RefinedQuery | ServiceError], deadline: Deadline
     ) -> list[SearchResult | ServiceError]:
         """The result, or that query's own error, of each; an error that is given stays one."""
         wanted = await self._wanted(
-            [one for one in queries if not isinstance(one, ServiceError)], deadline
+            [one.search for one in queries if not isinstance(one, ServiceError)], deadline
         )
         encoded = await encode_together(self._encode_queries, wanted, deadline)
         encode_query = EncodedTogether(encoded, self._encode_query)
 
-        async def search(query: SearchQuery | ServiceError) -> SearchResult | ServiceError:
+        async def search(query: RefinedQuery | ServiceError) -> SearchResult | ServiceError:
             if isinstance(query, ServiceError):
                 return query
             try:
-                return await self._searcher.search(query, deadline, encode_query)
+                return await self._refiner.search(query, deadline, encode_query)
             except ServiceError as error:
                 return error
 

@@ -15,6 +15,7 @@ from searchmesh_search.convert import (
     facets,
     filters,
     recommendations,
+    refinements,
     searches,
 )
 from searchmesh_search.deadline import Deadline
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from searchmesh_search.matching import Matching
     from searchmesh_search.metrics import SearchMetrics
     from searchmesh_search.recommender import Recommender
-    from searchmesh_search.searcher import Searcher
+    from searchmesh_search.refiner import Refiner
 
 SERVICE: str = pb.DESCRIPTOR.services_by_name["SearchService"].full_name
 
@@ -47,7 +48,7 @@ class SearchServicer(pb_grpc.SearchServiceServicer):
     def __init__(
         self,
         collections: Collections,
-        searcher: Searcher,
+        refiner: Refiner,
         batch_searcher: BatchSearcher,
         recommender: Recommender,
         classifier: Classifier,
@@ -59,7 +60,7 @@ class SearchServicer(pb_grpc.SearchServiceServicer):
     ) -> None:
         """validate: raises InvalidRequest; for the searches of a batch."""
         self._collections = collections
-        self._searcher = searcher
+        self._refiner = refiner
         self._batch_searcher = batch_searcher
         self._recommender = recommender
         self._classifier = classifier
@@ -72,8 +73,8 @@ class SearchServicer(pb_grpc.SearchServiceServicer):
         self, request: pb.SearchRequest, context: ServicerContext[Any, Any]
     ) -> pb.SearchResponse:
         started = time.perf_counter()
-        query = await off_loop(filters.size(request), searches.query, request)
-        result = await self._searcher.search(query, Deadline.of_call())
+        query = await off_loop(filters.size(request), refinements.query, request)
+        result = await self._refiner.search(query, Deadline.of_call())
         self._metrics.searched(result)
         total_ms = (time.perf_counter() - started) * 1000
         return await off_loop(searches.size(result), searches.response, request, result, total_ms)

@@ -44,6 +44,7 @@ from searchmesh_search.encoder_client import ENCODER_SERVICE, EncoderClient
 from searchmesh_search.engine_losses import report_losses
 from searchmesh_search.exporter import Exporter
 from searchmesh_search.filter_deletes import FilterDeletes
+from searchmesh_search.found_rows import FoundRows
 from searchmesh_search.imports.batches import Batches
 from searchmesh_search.imports.changes import Changes
 from searchmesh_search.imports.housekeeping import Housekeeping
@@ -58,6 +59,7 @@ from searchmesh_search.milvus_engine import MilvusEngine
 from searchmesh_search.operations_servicer import OperationsServicer
 from searchmesh_search.query_vectors import QueryVectors
 from searchmesh_search.recommender import Recommender
+from searchmesh_search.refiner import Refiner
 from searchmesh_search.replica import Replica
 from searchmesh_search.search_servicer import SearchServicer
 from searchmesh_search.searcher import Searcher
@@ -118,8 +120,9 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
         matching = Matching(journal, engine)
         filter_deletes = FilterDeletes(journal, matching, sweeper)
         searcher = Searcher(journal, collections, documents, engine, encoder.encode_query)
+        refiner = Refiner(searcher, FoundRows(journal, engine), encoder.encode_query)
         batch_searcher = BatchSearcher(
-            collections, searcher, encoder.encode_query, encoder.encode_queries
+            collections, refiner, encoder.encode_query, encoder.encode_queries
         )
         vectors = QueryVectors(documents, encoder.encode_queries)
         recommender = Recommender(collections, documents, searcher, vectors)
@@ -171,7 +174,7 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
             ),
             SearchServicer(
                 collections,
-                searcher,
+                refiner,
                 batch_searcher,
                 recommender,
                 classifier,

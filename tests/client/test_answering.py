@@ -12,6 +12,7 @@ import pytest
 
 from searchmesh import (
     Connection,
+    Diversity,
     Document,
     DocumentId,
     Field,
@@ -72,6 +73,19 @@ async def test_batch_search(client: AnyClient, notes: str) -> None:
     assert [hit.id for hit in by_vector.result] == ["train"]
     with pytest.raises(errors.InvalidRequest, match=r"searches\[1\]\.query: give exactly one"):
         await client.call("batch_search", [Search(notes, "a"), Search(notes)])
+
+
+async def test_groups_and_diversity(client: AnyClient, notes: str) -> None:
+    question = "Where can I buy milk?"
+    grouped = await client.call("search", notes, question, group_by="kind")
+    assert [hit.id for hit in grouped] == ["milk", "train"]
+    pairs = await client.call("search", notes, question, group_by="kind", group_size=2)
+    assert [hit.id for hit in pairs] == ["milk", "bread", "train"]
+    differing = await client.call("search", notes, question, diversity=Diversity(0.1), limit=2)
+    assert [hit.id for hit in differing] == ["milk", "train"]
+    few = Search(notes, question, diversity=Diversity(candidates=1))
+    (found,) = await client.call("batch_search", [few])
+    assert [hit.id for hit in found.result] == ["milk"]
 
 
 async def test_recommend(client: AnyClient, notes: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
@@ -23,6 +23,8 @@ from searchmesh_common.errors import (
 )
 from searchmesh_search.batch_searcher import SEARCHES_AT_ONCE, BatchSearcher
 from searchmesh_search.content import Content, Modality
+from searchmesh_search.found_rows import FoundRows
+from searchmesh_search.refiner import RefinedQuery, Refiner
 from searchmesh_search.searcher import Searcher, SearchQuery, SearchResult
 
 from .mesh import SECONDS, faults, faulty_fields, floats
@@ -30,7 +32,6 @@ from .stack import document, soon
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from searchmesh_search.deadline import Deadline
     from searchmesh_search.encoder_client import EncodedQuery
@@ -135,17 +136,23 @@ def searches(stack: Stack, models: CountingModels) -> BatchSearcher:
     searcher = Searcher(
         stack.journal, stack.collections, stack.documents, stack.engine, models.encode_query
     )
-    return BatchSearcher(stack.collections, searcher, models.encode_query, models.encode_queries)
+    rows = FoundRows(stack.journal, stack.engine)
+    refiner = Refiner(searcher, rows, models.encode_query)
+    return BatchSearcher(stack.collections, refiner, models.encode_query, models.encode_queries)
 
 
-def text(written: str) -> SearchQuery:
-    return SearchQuery("texts", content=Content(Modality.TEXT, written))
+def text(written: str) -> RefinedQuery:
+    return query(content=Content(Modality.TEXT, written))
+
+
+def query(**of: Any) -> RefinedQuery:
+    return RefinedQuery(SearchQuery("texts", **of))
 
 
 async def test_contents_are_encoded_in_one_call_and_equal_ones_once(stack: Stack) -> None:
     await stack.upsert(await stack.collection("texts", model="tiny"), document("a", text="a"))
     models = CountingModels(stack)
-    given = [text("aa"), text("bbb"), text("aa"), text(""), SearchQuery("texts", document_id="a")]
+    given = [text("aa"), text("bbb"), text("aa"), text(""), query(document_id="a")]
     *found, empty, _ = await searches(stack, models).search(given, soon())
     assert models.together == [["aa", "bbb", ""]]
     assert all(isinstance(one, SearchResult) for one in found)
@@ -157,7 +164,7 @@ async def test_an_encoder_that_is_away_fails_only_what_it_must_encode(stack: Sta
     await stack.upsert(texts, document("a", text="a"), document("b", text="b"))
     models = CountingModels(stack)
     models.fails = True
-    given = [text("aa"), SearchQuery("texts", document_id="a")]
+    given = [text("aa"), query(document_id="a")]
     failed, found = await searches(stack, models).search(given, soon())
     assert isinstance(failed, Unavailable)
     assert isinstance(found, SearchResult)

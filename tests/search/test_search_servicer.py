@@ -249,8 +249,6 @@ async def test_an_unknown_collection_is_not_found(mesh: Mesh) -> None:
     [
         ("mode", pb.MODE_LEXICAL),
         ("mode", pb.MODE_HYBRID),
-        ("group_by", "a"),
-        ("diversity", pb.Diversity()),
         ("fusion", pb.Fusion()),
         ("highlight", pb.Highlight()),
         ("rerank", pb.Rerank(model="x")),

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 from searchmesh.search.v1 import search_service_pb2 as pb
 from searchmesh_common import status
 from searchmesh_common.errors import ServiceError, within
-from searchmesh_search.convert import filters, searches
+from searchmesh_search.convert import filters, refinements, searches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from google.protobuf.message import Message
 
-    from searchmesh_search.searcher import SearchQuery, SearchResult
+    from searchmesh_search.refiner import RefinedQuery
+    from searchmesh_search.searcher import SearchResult
 
 
 def queries(
     request: pb.BatchSearchRequest, validate: Callable[[Message], None]
-) -> list[SearchQuery | ServiceError]:
+) -> list[RefinedQuery | ServiceError]:
     """The searches; one that cannot be read is its own error. validate: raises InvalidRequest."""
     return [_query(one, validate) for one in request.requests]
 
@@ -52,9 +53,9 @@ def answer_size(outcomes: Sequence[SearchResult | ServiceError]) -> int:
 
 def _query(
     request: pb.SearchRequest, validate: Callable[[Message], None]
-) -> SearchQuery | ServiceError:
+) -> RefinedQuery | ServiceError:
     try:
         validate(request)
-        return searches.query(request)
+        return refinements.query(request)
     except ServiceError as error:
         return error

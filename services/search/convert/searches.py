@@ -28,8 +28,6 @@ ID_FIELD = "$id"
 EVERY_ATTRIBUTE = "*"
 
 _LATER = (
-    "group_by",
-    "diversity",
     "fusion",
     "highlight",
     "rerank",

@@ -38,6 +38,16 @@ def notes(mesh: Mesh) -> Iterator[str]:
         client.delete_collection(name)
 
 
+def test_search_in_groups_that_differ(on_mesh: Run, notes: str) -> None:
+    search = ("search", notes, "Where can I buy milk?", "--json")
+    grouped = on_mesh(*search, "--group-by", "kind").json["hits"]
+    assert [hit["id"] for hit in grouped] == ["milk", "train"]
+    pairs = on_mesh(*search, "--group-by", "kind", "--group-size", "2").json["hits"]
+    assert [hit["id"] for hit in pairs] == ["milk", "bread", "train"]
+    differing = on_mesh(*search, "--diversity", "0.1", "--limit", "2").json["hits"]
+    assert [hit["id"] for hit in differing] == ["milk", "train"]
+
+
 def test_recommend(on_mesh: Run, notes: str, tmp_path: Path) -> None:
     found = on_mesh("recommend", notes, "--like", "milk", "--dislike-text", "railways", "--json")
     assert [hit["id"] for hit in found.json["hits"]] == ["bread", "train"]
