@@ -20,7 +20,7 @@ export SEARCHMESH_HOME ?= $(CURDIR)/.searchmesh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run demo test test-fast test-quality test-server test-crash check fix protos protos-check docs lock clean \
-	validate-deploy images try-images milvus-server postgresql bench-scifact bench-start bench-import bench-encoder \
+	validate-deploy images try-images milvus-server postgresql bench-scifact bench-answers bench-recommend bench-start bench-import bench-encoder \
 	soak-encoder lock-bench
 
 help: ## List the targets
@@ -85,6 +85,12 @@ try-images: $(VENV)/.dev ## Go through what the images install, in a throw-away 
 
 bench-scifact: $(VENV)/.dev ## Import SciFact, run its test queries and judge the rankings
 	$(BIN)/python benchmarks/scifact.py
+
+bench-answers: $(VENV)/.dev ## Classify and answer Banking77's questions, and calibrate the threshold
+	$(BIN)/python benchmarks/answers.py
+
+bench-recommend: $(VENV)/.dev ## Recommend MovieLens' films by each strategy, and judge the rankings
+	$(BIN)/python benchmarks/recommendations.py
 
 bench-start: $(VENV)/.dev ## Measure how long the services take to serve, and their memory
 	$(BIN)/python benchmarks/start.py
