@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+SEARCHES_AT_ONCE = 4
+"""Searches of one call that are under way at a time: enough to keep the engine busy while others
+read what they found, too few to crowd out other callers."""
+
 
 async def at_once(
     most: int, work: Callable[[Item], Awaitable[Result]], items: Iterable[Item]

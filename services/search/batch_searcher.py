@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from searchmesh_common.errors import ServiceError
-from searchmesh_search.at_once import at_once
+from searchmesh_search.at_once import SEARCHES_AT_ONCE, at_once
 from searchmesh_search.encoded_together import EncodedTogether, encode_together
 from searchmesh_search.query_vectors import model_for
 
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from searchmesh_search.encoded_together import EncodeQueries, Wanted
     from searchmesh_search.refiner import RefinedQuery, Refiner
     from searchmesh_search.searcher import EncodeQuery, SearchQuery, SearchResult
-
-SEARCHES_AT_ONCE = 4
-"""Searches of one call that are under way at a time: enough to keep the engine busy while others
-read what they found, too few to crowd out other callers."""
 
 
 class BatchSearcher:

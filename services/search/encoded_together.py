@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from searchmesh_common.errors import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from searchmesh_search.content import Content
     from searchmesh_search.deadline import Deadline
@@ -29,20 +29,23 @@ class EncodeQueries(Protocol):
 
 
 class EncodedTogether:
-    """An `EncodeQuery` that has its answers already, and asks another for those that it has not."""
+    """An `EncodeQuery` that has its answers already, and asks another once for those it has not."""
 
     def __init__(
-        self, outcomes: Mapping[Wanted, EncodedQuery | ServiceError], otherwise: EncodeQuery
+        self, outcomes: dict[Wanted, EncodedQuery | ServiceError], otherwise: EncodeQuery
     ) -> None:
+        """outcomes: grows by what is asked for."""
         self._outcomes = outcomes
         self._otherwise = otherwise
 
     async def __call__(
         self, model: str, fingerprint: str, content: Content, deadline: Deadline
     ) -> EncodedQuery:
-        outcome = self._outcomes.get((model, fingerprint, content))
+        wanted = (model, fingerprint, content)
+        outcome = self._outcomes.get(wanted)
         if outcome is None:
-            return await self._otherwise(model, fingerprint, content, deadline)
+            outcome = await self._otherwise(model, fingerprint, content, deadline)
+            self._outcomes[wanted] = outcome
         if isinstance(outcome, ServiceError):
             raise outcome
         return outcome

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from searchmesh_common.errors import FailedPrecondition
-from searchmesh_search.at_once import at_once
+from searchmesh_search.at_once import SEARCHES_AT_ONCE, at_once
 from searchmesh_search.engine import EngineHit, VectorKind
 from searchmesh_search.example_vectors import LINEAR_METRICS, moved_mean, summed
 from searchmesh_search.nearest_to_each import best_of_each, settled
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from searchmesh_search.segments import Segments
 
     _Held = Sequence[tuple[DocumentRow, Segments]]
-
-SEARCHES_AT_ONCE = 4
-"""Searches of one call that are under way at a time."""
 
 MAX_DEPTH = 1000
 """Documents that are looked at around each of the liked, where there is a search for each."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from searchmesh_search.diversity import diverse
+from searchmesh_search.encoded_together import EncodedTogether
 from searchmesh_search.filters.check import require_declared
 from searchmesh_search.grouping import best_of_groups
 from searchmesh_search.off_loop import off_loop
@@ -20,9 +21,7 @@ from searchmesh_search.similarity import similarities
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from searchmesh_search.content import Content
     from searchmesh_search.deadline import Deadline
-    from searchmesh_search.encoder_client import EncodedQuery
     from searchmesh_search.engine import Metric
     from searchmesh_search.found_rows import FoundRows
     from searchmesh_search.searcher import EncodeQuery, Match, Searcher, SearchResult
@@ -96,16 +95,17 @@ class Refiner:
         """The hits of a search. Raises as `Searcher.search`, and InvalidRequest for grouping by a
         field that is not declared.
         """
-        encode_once = _Once(encode_query or self._encode_query)
-        find = partial(self.find, query, deadline, encode_once)
+        find = partial(self.find, query, deadline, encode_query)
         return await self._searcher.read(find, with_documents=query.search.with_documents)
 
     async def find(
-        self, query: RefinedQuery, deadline: Deadline, encode_query: EncodeQuery
+        self, query: RefinedQuery, deadline: Deadline, encode_query: EncodeQuery | None = None
     ) -> Found:
         """The same, not read yet."""
         if query.grouping is None and query.diversity is None:
             return await self._searcher.find(query.search, deadline, encode_query)
+        # it may take several searches
+        encode_query = EncodedTogether({}, encode_query or self._encode_query)
         for repeats_left in reversed(range(MAX_REPEATS + 1)):
             found, lost = await self._candidates(query, deadline, encode_query)
             chosen, lost_too = await self._chosen(query, found, deadline)
@@ -157,21 +157,6 @@ class Refiner:
             len(held) ** 2 // 100, _diverse, query, held, found.collection.space.metric
         )
         return replace(found, matches=matches), len(held) < len(found.matches)
-
-
-class _Once:
-    """An `EncodeQuery` for one query, which is encoded the first time it is asked for."""
-
-    def __init__(self, encode_query: EncodeQuery) -> None:
-        self._encode_query = encode_query
-        self._encoded: EncodedQuery | None = None
-
-    async def __call__(
-        self, model: str, fingerprint: str, content: Content, deadline: Deadline
-    ) -> EncodedQuery:
-        if self._encoded is None:
-            self._encoded = await self._encode_query(model, fingerprint, content, deadline)
-        return self._encoded
 
 
 def _diverse(

@@ -287,7 +287,11 @@ def test_what_is_not_there_is_named(
     ("method", "request_", "named"),
     [
         ("SearchService.Search", {"collection": "bad", "text": "x", "mode": "MODE_HYBRID"}, "mode"),
-        ("SearchService.Recommend", {"collection": "bad", "liked": [{"document_id": "a"}]}, "Reco"),
+        (
+            "SearchService.Locate",
+            {"collection": "bad", "document_id": "a", "references": [{"document_id": "a"}]},
+            "Locate",
+        ),
         ("EncoderService.LoadModel", {"name": MODEL}, "LoadModel"),
     ],
 )

@@ -21,7 +21,8 @@ from searchmesh_common.errors import (
     Unavailable,
     Unsupported,
 )
-from searchmesh_search.batch_searcher import SEARCHES_AT_ONCE, BatchSearcher
+from searchmesh_search.at_once import SEARCHES_AT_ONCE
+from searchmesh_search.batch_searcher import BatchSearcher
 from searchmesh_search.content import Content, Modality
 from searchmesh_search.found_rows import FoundRows
 from searchmesh_search.refiner import RefinedQuery, Refiner

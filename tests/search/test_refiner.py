@@ -14,6 +14,8 @@ from searchmesh.search.v1.collection_service_pb2 import FIELD_TYPE_INT64, FIELD_
 from searchmesh.search.v1.document_pb2 import Document
 from searchmesh.type.v1.content_pb2 import Content
 from searchmesh_search import refiner
+from searchmesh_search.content import Content as Asked
+from searchmesh_search.content import Modality
 from searchmesh_search.engine import DeclaredField, FieldType
 from searchmesh_search.found_rows import FoundRows
 from searchmesh_search.refiner import Diversity, Grouping, RefinedQuery, Refiner
@@ -24,6 +26,10 @@ from .stack import document, soon
 from .test_search_servicer import attributes
 
 if TYPE_CHECKING:
+    from searchmesh_search.deadline import Deadline
+    from searchmesh_search.encoder_client import EncodedQuery
+    from searchmesh_search.searcher import EncodeQuery
+
     from .mesh import Mesh
     from .stack import Stack
 
@@ -161,11 +167,37 @@ async def test_a_document_replaced_after_it_was_found_is_still_a_hit(
         return await ask(*given, **named)
 
     stack.engine.patch(method, replace_and_ask)
-    encode_query = stack.models.encode_query
+    search = SearchQuery("things", vector=np.array([1, 0, 0, 0], np.float32))
+    result = await refining(stack, stack.models.encode_query).search(
+        RefinedQuery(search, **refined), soon()
+    )
+    assert [(hit.document_id, hit.score) for hit in result.hits] == [("a", 3), ("b", 2)]
+
+
+async def test_however_often_it_searches_it_encodes_once(stack: Stack) -> None:
+    texts = await stack.collection(
+        "texts", model="tiny", fields=[DeclaredField("kind", FieldType.STRING)]
+    )
+    alike = [document(f"d{place}", text="a", attributes={"kind": "x"}) for place in range(9)]
+    await stack.upsert(texts, *alike, document("other", text="b" * 9, attributes={"kind": "y"}))
+    encoded = 0
+
+    async def encode_query(
+        model: str, fingerprint: str, content: Asked, deadline: Deadline
+    ) -> EncodedQuery:
+        nonlocal encoded
+        encoded += 1
+        return await stack.models.encode_query(model, fingerprint, content, deadline)
+
+    search = SearchQuery("texts", content=Asked(Modality.TEXT, "a"), limit=2)
+    query = RefinedQuery(search, Grouping("kind"))
+    result = await refining(stack, encode_query).search(query, soon())
+    assert [hit.document_id for hit in result.hits] == ["d0", "other"]
+    assert encoded == 1
+
+
+def refining(stack: Stack, encode_query: EncodeQuery) -> Refiner:
     searcher = Searcher(
         stack.journal, stack.collections, stack.documents, stack.engine, encode_query
     )
-    refining = Refiner(searcher, FoundRows(stack.journal, stack.engine), encode_query)
-    search = SearchQuery("things", vector=np.array([1, 0, 0, 0], np.float32))
-    result = await refining.search(RefinedQuery(search, **refined), soon())
-    assert [(hit.document_id, hit.score) for hit in result.hits] == [("a", 3), ("b", 2)]
+    return Refiner(searcher, FoundRows(stack.journal, stack.engine), encode_query)
