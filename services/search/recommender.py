@@ -179,7 +179,8 @@ class Recommender:
         limit = depth = wanted.query.limit
         while True:
             rankings = await self._rankings(wanted, depth, explanation, deadline)
-            kept = await self._unless_disliked(wanted, settled(rankings, depth), deadline)
+            ranked = await off_loop(depth * len(rankings), settled, rankings, depth)
+            kept = await self._unless_disliked(wanted, ranked, deadline)
             is_all = all(len(ranking) < depth for ranking in rankings)
             if len(kept) >= limit or is_all or depth == MAX_DEPTH:
                 return Found(wanted.collection, kept[:limit], explanation)
@@ -191,7 +192,8 @@ class Recommender:
         limit = wanted.query.limit
         depth = min(limit * DEPTH_GROWTH, MAX_DEPTH)
         rankings = await self._rankings(wanted, depth, explanation, deadline)
-        rows = [match.row for match in best_of_each(rankings)[:MAX_CANDIDATES]]
+        ranked = await off_loop(depth * len(rankings), best_of_each, rankings)
+        rows = [match.row for match in ranked[:MAX_CANDIDATES]]
         held = await self._documents.with_segments(wanted.collection, rows, deadline)
         matches = await off_loop(len(held) * wanted.size, _sums, wanted, held)
         matches.sort(key=lambda one: (-one.near.score, one.near.document_id))
