@@ -318,6 +318,13 @@ class Engine(Protocol):
     ) -> dict[str, np.ndarray]:
         """Stored vectors by row key, as `Row.vector`; a key that is missing is left out."""
 
+    async def values(
+        self, physical: str, keys: Sequence[str], field: str, timeout: float
+    ) -> dict[str, str | int | float | bool | None]:
+        """Values of a declared field by row key, None where a row has none; a key that is missing
+        is left out.
+        """
+
     async def count_rows(self, physical: str, timeout: float) -> int:
         """Rows there are, all generations and segments counted, after every acknowledged write."""
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from searchmesh_search.engine import row_key
 from searchmesh_search.engine_losses import losses_told
-from searchmesh_search.journal.chunks import chunks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 class FoundRows:
     """Reads of matches what a search does not give; of those that were replaced or deleted
-    meanwhile it gives nothing. Raises what `Engine.query` does, NotFound when the collection was
+    meanwhile it gives nothing. Raises what the engine does, NotFound when the collection was
     deleted meanwhile, DataLoss when the engine has lost it.
     """
 
@@ -34,31 +33,26 @@ class FoundRows:
     async def values(
         self, collection: Collection, matches: Sequence[Match], field: str, deadline: Deadline
     ) -> list[tuple[Match, Value | None]]:
-        """The matches, each with its value of a declared field, None where it has none."""
-        values: dict[str, Value | None] = {}
-        keys = [row_key(one.near.document_id, one.near.generation, 0) for one in matches]
-        for some in chunks(keys):
-            async with losses_told(self._journal, collection, deadline):
-                rows = await self._engine.query(
-                    collection.physical,
-                    None,
-                    len(some),
-                    deadline.remaining(),
-                    keys=some,
-                    field=field,
-                )
-            values |= {row.key: row.value for row in rows}
+        """The matches, each with its value of a declared field; None where it has none."""
+        keys = _keys(matches)
+        async with losses_told(self._journal, collection, deadline):
+            values = await self._engine.values(
+                collection.physical, keys, field, deadline.remaining()
+            )
         return [(one, values[key]) for one, key in zip(matches, keys, strict=True) if key in values]
 
     async def vectors(
         self, collection: Collection, matches: Sequence[Match], deadline: Deadline
     ) -> list[tuple[Match, np.ndarray]]:
         """The matches, each with the vector of the row that was found."""
-        keys = [
-            row_key(one.near.document_id, one.near.generation, one.near.segment) for one in matches
-        ]
+        keys = _keys(matches)
         async with losses_told(self._journal, collection, deadline):
             vectors = await self._engine.vectors(collection.physical, keys, deadline.remaining())
         return [
             (one, vectors[key]) for one, key in zip(matches, keys, strict=True) if key in vectors
         ]
+
+
+def _keys(matches: Sequence[Match]) -> list[str]:
+    """Of the rows that were found."""
+    return [row_key(one.near.document_id, one.near.generation, one.near.segment) for one in matches]

@@ -39,7 +39,7 @@ from searchmesh_search.off_loop import off_loop
 from searchmesh_search.parts import parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     import numpy as np
 
@@ -64,6 +64,7 @@ _WARM_UP_SECONDS = 600.0
 _WRITE_SECONDS = 600.0
 _ANSWER_SECONDS = 10.0
 _FETCH_BYTES = 4 << 20
+_VALUE_BYTES = 32
 _KEYS_PER_CALL = 500
 
 
@@ -244,19 +245,28 @@ class MilvusEngine:
         deadline = await self._begin(timeout)
         schema = await self._schema(physical, deadline)
         row_bytes = _width(schema) * (4 if schema.kind is VectorKind.FLOAT else 1)
-        found: dict[str, np.ndarray] = {}
-        for batch in parts(
-            keys,
-            lambda key: row_bytes + len(key),
-            most=_KEYS_PER_CALL,
-            most_size=_FETCH_BYTES,
-        ):
-            found |= await self._fetch(physical, batch, messages.ANYTHING, deadline)
-            missing = [key for key in batch if key not in found]
-            if missing and self._lite is None:
-                # a server that has just moved the collection may be behind what it has answered
-                found |= await self._fetch(physical, missing, messages.NEWEST, deadline)
-        return found
+
+        async def fetch(some: Sequence[str], timestamp: int) -> dict[str, np.ndarray]:
+            request = messages.fetch(physical, some, timestamp)
+            return messages.vectors_of(await self._call("Query", request, deadline, physical))
+
+        return await self._by_key(keys, row_bytes, fetch)
+
+    async def values(
+        self, physical: str, keys: Sequence[str], field: str, timeout: float
+    ) -> dict[str, str | int | float | bool | None]:
+        deadline = await self._begin(timeout)
+        schema = await self._schema(physical, deadline)
+        (declared,) = (one for one in schema.fields if one.name == field)
+
+        async def fetch(
+            some: Sequence[str], timestamp: int
+        ) -> dict[str, str | int | float | bool | None]:
+            request = messages.fetch_values(physical, some, declared, timestamp)
+            answer = await self._call("Query", request, deadline, physical)
+            return messages.values_of(answer, declared)
+
+        return await self._by_key(keys, _VALUE_BYTES, fetch)
 
     async def count_rows(self, physical: str, timeout: float) -> int:
         deadline = await self._begin(timeout)
@@ -276,11 +286,26 @@ class MilvusEngine:
         self.capabilities.require_filter(len(expression.text.encode()), expression.depth)
         return expression
 
-    async def _fetch(
-        self, physical: str, keys: Sequence[str], timestamp: int, deadline: Deadline
-    ) -> dict[str, np.ndarray]:
-        request = messages.fetch(physical, keys, timestamp)
-        return messages.vectors_of(await self._call("Query", request, deadline, physical))
+    async def _by_key(
+        self,
+        keys: Sequence[str],
+        row_bytes: int,
+        fetch: Callable[[Sequence[str], int], Awaitable[dict[str, _Answer]]],
+    ) -> dict[str, _Answer]:
+        """What `fetch` gives of keys, in calls of bounded size. row_bytes: of an answer, about."""
+        found: dict[str, _Answer] = {}
+        for batch in parts(
+            keys,
+            lambda key: row_bytes + len(key),
+            most=_KEYS_PER_CALL,
+            most_size=_FETCH_BYTES,
+        ):
+            found |= await fetch(batch, messages.ANYTHING)
+            missing = [key for key in batch if key not in found]
+            if missing and self._lite is None:
+                # a server that has just moved the collection may be behind what it has answered
+                found |= await fetch(missing, messages.NEWEST)
+        return found
 
     async def _begin(self, timeout: float) -> Deadline:
         deadline = Deadline.after(timeout)

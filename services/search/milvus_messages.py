@@ -157,6 +157,14 @@ def fetch(physical: str, keys: Iterable[str], timestamp: int) -> Any:
     return _query(physical, _among(keys), ["pk", _VECTOR], timestamp)
 
 
+def fetch_values(
+    physical: str, keys: Iterable[str], declared: DeclaredField, timestamp: int
+) -> Any:
+    """Asks for a field of keys. timestamp: as for `search`."""
+    columns = ["pk", value_column(declared), presence_column(declared)]
+    return _query(physical, _among(keys), columns, timestamp)
+
+
 def count(physical: str) -> Any:
     """Asks for the number of rows, as of now."""
     return _query(physical, "", ["count(*)"], NEWEST)
@@ -263,20 +271,39 @@ def hits_of(response: Any, metric: Metric, queries: int) -> list[list[EngineHit]
 
 def rows_of(response: Any, declared: DeclaredField | None) -> list[FoundRow]:
     """Rows, of the answer to `matching`, with the field's values where one was asked for."""
-    columns = {column.field_name: column.scalars for column in response.fields_data}
-    keys = columns["pk"].string_data.data if "pk" in columns else []
-    found = [unquote_key(key).rsplit("#", 2) for key in keys]
-    if declared is None:
-        return [FoundRow(document_id, int(generation)) for document_id, generation, _ in found]
-    scalars = COLUMNS[declared.type].scalars
-    values = getattr(columns[value_column(declared)], scalars).data
-    presence = columns[presence_column(declared)].bool_data.data
+    columns = _scalar_columns(response)
+    keys = _keys(columns)
+    found = [key.rsplit("#", 2) for key in keys]
+    values = [None] * len(keys) if declared is None else _values(columns, declared)
     return [
-        FoundRow(document_id, int(generation), value if is_there else None)
-        for (document_id, generation, _), value, is_there in zip(
-            found, values, presence, strict=True
-        )
+        FoundRow(document_id, int(generation), value)
+        for (document_id, generation, _), value in zip(found, values, strict=True)
     ]
+
+
+def values_of(response: Any, declared: DeclaredField) -> dict[str, str | int | float | bool | None]:
+    """Values by key, of the answer to `fetch_values`."""
+    columns = _scalar_columns(response)
+    keys = _keys(columns)
+    return dict(zip(keys, _values(columns, declared), strict=True)) if keys else {}
+
+
+def _scalar_columns(response: Any) -> dict[str, Any]:
+    return {column.field_name: column.scalars for column in response.fields_data}
+
+
+def _keys(columns: Mapping[str, Any]) -> list[str]:
+    keys = columns["pk"].string_data.data if "pk" in columns else []
+    return [unquote_key(key) for key in keys]
+
+
+def _values(
+    columns: Mapping[str, Any], declared: DeclaredField
+) -> list[str | int | float | bool | None]:
+    """None where a row has none."""
+    values = getattr(columns[value_column(declared)], COLUMNS[declared.type].scalars).data
+    presence = columns[presence_column(declared)].bool_data.data
+    return [value if is_there else None for value, is_there in zip(values, presence, strict=True)]
 
 
 def vectors_of(response: Any) -> dict[str, np.ndarray]:

@@ -190,6 +190,7 @@ class TestCollections:
             engine.delete("no", ["a#1#0"], SOON),
             engine.search("no", vectors(1), 1, SOON),
             engine.vectors("no", ["a#1#0"], SOON),
+            engine.values("no", ["a#1#0"], "price", SOON),
             engine.count_rows("no", SOON),
         ):
             with pytest.raises(NotFound, match="'no'"):
@@ -350,6 +351,11 @@ class TestRows:
             SOON,
         )
         assert await engine.count_rows("one", SOON) == 2
+        keys = ["full#1#0", "empty#1#0", "never#1#0"]
+        for name, value in full.items():
+            held = await engine.values("one", keys, name, SOON)
+            assert held == {"full#1#0": value, "empty#1#0": None}
+        assert await engine.values("one", keys[2:], "price", SOON) == {}
 
     @pytest.mark.parametrize(
         ("fields", "message"),

@@ -152,7 +152,7 @@ async def test_a_faulty_request_names_its_field(mesh: Mesh, shelf: str) -> None:
 
 @pytest.mark.parametrize(
     ("method", "refined"),
-    [("query", {"grouping": Grouping("kind")}), ("vectors", {"diversity": Diversity(0.5, None)})],
+    [("values", {"grouping": Grouping("kind")}), ("vectors", {"diversity": Diversity(0.5, None)})],
 )
 async def test_a_document_replaced_after_it_was_found_is_still_a_hit(
     stack: Stack, method: str, refined: dict[str, Any]
