@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+# what is tested here does not hang on the journal's database
+on_sqlite = pytest.mark.parametrize("journal_url", ["sqlite"], indirect=True)
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def words(mesh: Mesh) -> str:
@@ -150,6 +153,7 @@ def query(**of: Any) -> RefinedQuery:
     return RefinedQuery(SearchQuery("texts", **of))
 
 
+@on_sqlite
 async def test_contents_are_encoded_in_one_call_and_equal_ones_once(stack: Stack) -> None:
     await stack.upsert(await stack.collection("texts", model="tiny"), document("a", text="a"))
     models = CountingModels(stack)
@@ -160,6 +164,7 @@ async def test_contents_are_encoded_in_one_call_and_equal_ones_once(stack: Stack
     assert isinstance(empty, InvalidRequest)
 
 
+@on_sqlite
 async def test_an_encoder_that_is_away_fails_only_what_it_must_encode(stack: Stack) -> None:
     texts = await stack.collection("texts", model="tiny")
     await stack.upsert(texts, document("a", text="a"), document("b", text="b"))
@@ -172,6 +177,7 @@ async def test_an_encoder_that_is_away_fails_only_what_it_must_encode(stack: Sta
     assert [hit.document_id for hit in found.hits] == ["b"]
 
 
+@on_sqlite
 async def test_a_batch_does_not_search_with_all_its_might(stack: Stack) -> None:
     await stack.upsert(await stack.collection("texts", model="tiny"), document("a", text="a"))
     at_once = most_at_once = 0

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+# what is tested here does not hang on the journal's database
+on_sqlite = pytest.mark.parametrize("journal_url", ["sqlite"], indirect=True)
+
 SHELF: list[tuple[str, int, int, dict[str, Any]]] = [
     ("r9", 9, 0, {"color": "red", "size": 1}),
     ("r8", 8, 0, {"color": "red", "size": 1}),
@@ -150,6 +153,7 @@ async def test_a_faulty_request_names_its_field(mesh: Mesh, shelf: str) -> None:
         assert await faults(found(mesh, shelf, **request)) == [field]
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("method", "refined"),
     [("values", {"grouping": Grouping("kind")}), ("vectors", {"diversity": Diversity(0.5, None)})],
@@ -174,6 +178,7 @@ async def test_a_document_replaced_after_it_was_found_is_still_a_hit(
     assert [(hit.document_id, hit.score) for hit in result.hits] == [("a", 3), ("b", 2)]
 
 
+@on_sqlite
 async def test_however_often_it_searches_it_encodes_once(stack: Stack) -> None:
     texts = await stack.collection(
         "texts", model="tiny", fields=[DeclaredField("kind", FieldType.STRING)]
