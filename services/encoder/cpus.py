@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("searchmesh.encoder")
 
-_LOWEST_PRIORITY = 19
+AFTER_ANSWERS = 4
+"""Niceness of who computes for somebody who waits: what came meanwhile is read first, so that it
+can share the next batch, and what is done is sent."""
+
+AFTER_ALL_OTHERS = 19
+"""Niceness of who computes for nobody who waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +58,8 @@ def available_cpus() -> int:
     return available().usable
 
 
-def lower_thread_priority() -> None:
-    """Let the calling thread give way to all others that are ready to run, for good.
+def lower_thread_priority(niceness: int) -> None:
+    """Let the calling thread give way to others that are ready to run, for good.
 
     Linux alone keeps a niceness for each thread. Elsewhere it is the whole process's, whose urgent
     threads must not be slowed down, so nothing is done.
@@ -62,7 +67,7 @@ def lower_thread_priority() -> None:
     if sys.platform != "linux":
         return
     try:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
     except OSError as error:
         _say_that_priority_stays(str(error))
 

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from searchmesh_encoder import cpus
-from searchmesh_encoder.cpus import Cpus, available, lower_thread_priority
+from searchmesh_encoder.cpus import (
+    AFTER_ALL_OTHERS,
+    AFTER_ANSWERS,
+    Cpus,
+    available,
+    lower_thread_priority,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -221,7 +227,7 @@ def test_one_thread_alone_gives_way() -> None:
     seen = []
 
     def lowered() -> None:
-        lower_thread_priority()
+        lower_thread_priority(AFTER_ALL_OTHERS)
         seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
 
     thread = threading.Thread(target=lowered)
@@ -239,7 +245,7 @@ def test_where_priorities_cannot_be_lowered_it_is_said_once(
 
     monkeypatch.setattr(os, "setpriority", forbidden)
     cpus._say_that_priority_stays.cache_clear()
-    lower_thread_priority()
-    lower_thread_priority()
+    lower_thread_priority(AFTER_ANSWERS)
+    lower_thread_priority(AFTER_ALL_OTHERS)
     (record,) = caplog.records
     assert record.getMessage() == "threads keep their priority"

@@ -4,6 +4,7 @@ The scheduler sees lane, caller, deadline and length of an item, never a modalit
 timer: a worker that falls free takes its batch then, so that batches grow with the load and an idle
 service answers at once. Each lane has a queue and workers of its own; those of the bulk lane run
 at the lowest priority, so that the kernel takes the CPU from them, in the middle of a batch too.
+The event loop comes before both: workers that take its CPU have it hand them ever smaller batches.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from searchmesh_common.errors import DeadlineExceeded, Unavailable
-from searchmesh_encoder.cpus import lower_thread_priority
+from searchmesh_encoder.cpus import AFTER_ALL_OTHERS, AFTER_ANSWERS, lower_thread_priority
 from searchmesh_encoder.scheduling.computing import compute
 from searchmesh_encoder.scheduling.fair_queue import FairQueue
 from searchmesh_encoder.work import Batch, Lane, Place
@@ -226,8 +227,7 @@ class Scheduler:
 
     def _work(self, pool: _Pool) -> None:
         """What a worker does all its life; it is counted as running unless it is idle."""
-        if pool.lane is Lane.BULK:
-            lower_thread_priority()
+        lower_thread_priority(AFTER_ALL_OTHERS if pool.lane is Lane.BULK else AFTER_ANSWERS)
         wakeup = threading.Lock()
         wakeup.acquire()
         free_since = time.monotonic()

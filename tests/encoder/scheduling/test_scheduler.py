@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from searchmesh_common.errors import DeadlineExceeded, Internal, InvalidRequest, Unavailable
+from searchmesh_encoder.cpus import AFTER_ALL_OTHERS, AFTER_ANSWERS
 from searchmesh_encoder.scheduling.scheduler import _BULK_WAITS_SECONDS
 from searchmesh_encoder.work import Lane
 
@@ -61,16 +62,16 @@ async def test_each_lane_has_workers_of_its_own() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a thread has a priority only on Linux")
-async def test_bulk_is_computed_at_the_lowest_priority() -> None:
+async def test_who_computes_gives_way_to_the_event_loop_and_bulk_to_all() -> None:
     class Priority(Recorder):
         def run(self, payloads: Sequence[Any]) -> list[Any]:
             return [os.getpriority(os.PRIO_PROCESS, threading.get_native_id())] * len(payloads)
 
     async with serving() as served:
-        own = os.getpriority(os.PRIO_PROCESS, 0)
         lanes = (Lane.QUERY, Lane.BULK)
         items = [served.waiting(1, lane=lane, runner=Priority()) for lane in lanes]
-        assert await values(served.submit(*items)) == [own, 19]
+        assert await values(served.submit(*items)) == [AFTER_ANSWERS, AFTER_ALL_OTHERS]
+        assert os.getpriority(os.PRIO_PROCESS, 0) < AFTER_ANSWERS < AFTER_ALL_OTHERS
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
