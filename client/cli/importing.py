@@ -24,7 +24,7 @@ from searchmesh.cli.sources import Format, format_of, identity, is_standard_inpu
 from searchmesh.client import Client
 from searchmesh.errors import NotFound, ServiceError
 from searchmesh.import_operation import ImportOperation
-from searchmesh.resources import Collection
+from searchmesh.resources import Collection, Segmentation
 from searchmesh.results import ImportProgress, ImportState
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -58,6 +58,10 @@ def import_(
             "Repeatable.",
         ),
     ] = None,
+    segments: Annotated[
+        bool,
+        typer.Option("--segments", help="With --model: a vector for each passage of a text."),
+    ] = False,
     format_: Annotated[
         Format | None,
         typer.Option("--format", help="Default: by the file's ending; jsonl for -."),
@@ -108,7 +112,7 @@ def import_(
     if again and request_id:
         raise typer.BadParameter("give --again or --request-id, not both")
     with Client(session.connection) as mesh, Failures(failures) as failed:
-        target = _collection(mesh, name, model, field or [], session.output)
+        target = _collection(mesh, name, model, field or [], segments, session.output)
         columns = Columns(id_, text, vector, {one.name: one.type for one in target.fields})
         key = request_id or _request_id(file, target, again, (kind, id_, text, vector))
         intake = Intake(_started(rows(file, kind, columns)), failed)
@@ -158,15 +162,31 @@ def _request_id(file: Path, target: Collection, again: bool, options: tuple[Any,
 
 
 def _collection(
-    mesh: Client, name: str, model: str, fields: list[str], output: Output
+    mesh: Client, name: str, model: str, fields: list[str], segments: bool, output: Output
 ) -> Collection:
     try:
-        return mesh.get_collection(name)
+        found = mesh.get_collection(name)
     except NotFound:
         if not model:
             raise
+    else:
+        _require_segments(found, segments)
+        return found
     output.note(f"creating collection {name} with model {model}")
-    return mesh.create_collection(name, model=model, fields=declared_fields(fields))
+    return mesh.create_collection(
+        name,
+        model=model,
+        fields=declared_fields(fields),
+        segmentation=Segmentation.SEGMENTS if segments else Segmentation.WHOLE,
+    )
+
+
+def _require_segments(found: Collection, asked: bool) -> None:
+    if asked and found.segmentation is not Segmentation.SEGMENTS:
+        raise typer.BadParameter(
+            f"--segments: {found.name} is there already, with one vector a document; leave it out, "
+            "or name another collection"
+        )
 
 
 def _started(found: Iterator[Row]) -> Iterator[Row]:

@@ -16,6 +16,7 @@ from pyarrow import parquet
 
 from searchmesh import Client
 from searchmesh.cli.progress import ImportBar
+from searchmesh.resources import Segmentation
 from tests.client.cli.conftest import Ran
 from tests.mesh import MODEL
 
@@ -124,6 +125,22 @@ def test_a_missing_collection_is_made_only_when_asked(on_mesh: Run, tmp_path: Pa
     assert ran.exit_code == 1
     assert "unasked" in ran.stderr
     assert on_mesh("collections", "get", "unasked").exit_code == 1
+
+
+def test_passages_of_a_collection_that_is_made(
+    on_mesh: Run, mesh: LocalMesh, collection: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "passages.jsonl"
+    file.write_text(json.dumps({"id": "a", "text": "milk and bread. " * 200}) + "\n")
+    asked = ("import", str(file), "--model", MODEL, "--segments", "--json")
+    assert [on_mesh(*asked).json["stored"] for _again in range(2)] == [1, 1]
+    with Client(mesh.connection) as client:
+        assert client.get_collection("passages").segmentation is Segmentation.SEGMENTS
+        assert client.search("passages", "milk").hits[0].segment is not None
+        client.delete_collection("passages")
+    refused = on_mesh("import", str(file), collection, "--segments")
+    assert refused.exit_code == 2
+    assert "one vector a document" in " ".join(refused.stderr.replace("│", " ").split())
 
 
 def test_the_same_command_goes_on_with_the_same_import(
