@@ -21,11 +21,17 @@ from searchmesh_search.milvus_stubs import MilvusServiceStub
 if TYPE_CHECKING:
     from searchmesh_search.deadline import Deadline
 
-_NOT_READY_CODES = frozenset({1, 2, 3, 101, 103, 106, 503})
-"""Milvus's own: service not ready, unavailable, out of memory; a collection, its replicas or a
-channel of it not loaded (yet)."""
+_NOT_READY_CODES = frozenset(
+    {1, 2, 3, 12, 101, 103, 106, 202, 304, 305, 401, 501, 503, 505, 601, 602, 901, 902, 903, 905}
+)
+"""Milvus's own: the service not ready, unavailable, out of memory or of other resources; a
+collection, a partition, a segment, replicas or a channel of it not loaded (yet); too few nodes, or
+one that is gone. All heal when the server has started, or its nodes are back."""
 
-_RATE_LIMIT_CODES = frozenset({8, 9, 49})
+_NOT_READY_REASONS = ("nodes not enough", "resource insufficient")
+"""What servers say under the code of whatever is unexpected while their nodes are still coming."""
+
+_RATE_LIMIT_CODES = frozenset({4, 8, 9, 49})
 _COLLECTION_NOT_FOUND = 100
 
 _RECONNECT_LEAST_MS = 20
@@ -118,8 +124,17 @@ def _check(method: str, response: Any, physical: str) -> None:
     said = f"{method}: {status.reason} (code {code})"
     if code == _COLLECTION_NOT_FOUND:
         raise NotFound("collection", physical, f"the engine has no collection {physical!r}")
-    if code in _NOT_READY_CODES:
-        raise Unavailable(f"the engine is not ready: {said}")
     if code in _RATE_LIMIT_CODES:
         raise Overloaded(f"the engine limits us: {said}")
+    if _heals(code, status):
+        raise Unavailable(f"the engine is not ready: {said}")
     raise ServiceError(f"the engine refused: {said}")
+
+
+def _heals(code: int, status: Any) -> bool:
+    """Whether the same call may succeed later, with nothing changed but the server's state."""
+    return (
+        code in _NOT_READY_CODES
+        or status.retriable
+        or any(reason in status.reason for reason in _NOT_READY_REASONS)
+    )

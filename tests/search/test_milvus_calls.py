@@ -74,7 +74,10 @@ def ask(calls: MilvusCalls, seconds: float = 10.0) -> Awaitable[Any]:
     [
         (100, NotFound),
         (1, Unavailable),
+        (12, Unavailable),
         (101, Unavailable),
+        (903, Unavailable),
+        (4, Overloaded),
         (8, Overloaded),
         (1100, ServiceError),
         (5, ServiceError),
@@ -90,6 +93,27 @@ async def test_its_own_codes(
     with pytest.raises(ServiceError) as caught:
         await ask(peer[1])
     assert type(caught.value) is expected
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        common.Status(
+            code=65535, reason="failed to spawn replica for collection[1]: nodes not enough"
+        ),
+        common.Status(error_code=1, reason="service resource insufficient[expected=1]"),
+        common.Status(code=2100, reason="moved", retriable=True),
+    ],
+)
+async def test_what_heals_by_itself_under_another_code(
+    peer: tuple[Peer, MilvusCalls], status: Any
+) -> None:
+    async def answer(request: Any, context: Any) -> Any:
+        return milvus.BoolResponse(status=status)
+
+    peer[0].answer = answer
+    with pytest.raises(Unavailable, match="not ready"):
+        await ask(peer[1])
 
 
 @pytest.mark.parametrize(
