@@ -22,7 +22,7 @@ from searchmesh.cli.rows import Columns, FileError, Row
 from searchmesh.cli.session import session_of
 from searchmesh.cli.sources import Format, format_of, identity, is_standard_input, rows
 from searchmesh.client import Client
-from searchmesh.errors import NotFound, ServiceError
+from searchmesh.errors import FailedPrecondition, NotFound, ServiceError
 from searchmesh.import_operation import ImportOperation
 from searchmesh.resources import Collection, Segmentation
 from searchmesh.results import ImportProgress, ImportState
@@ -205,12 +205,18 @@ def _interruptible(output: Output, request_id: str) -> Iterator[None]:
         yield
     except FileError as error:
         raise typer.BadParameter(str(error), param_hint="FILE") from error
-    except (ServiceError, KeyboardInterrupt):
-        output.note(
-            f"stopped: what operations/{request_id} has received is kept; run the same command to"
-            f" go on, or see it with: searchmesh operations watch operations/{request_id}"
-        )
+    except (ServiceError, KeyboardInterrupt) as error:
+        output.note(f"stopped: {_how_to_go_on(error, f'operations/{request_id}')}")
         raise
+
+
+def _how_to_go_on(error: BaseException, operation: str) -> str:
+    if isinstance(error, FailedPrecondition) and error.reason == "IMPORT_ENDED":
+        return f"what {operation} has stored is kept; --again imports all of it anew"
+    return (
+        f"what {operation} has received is kept; run the same command to go on, or see it with:"
+        f" searchmesh operations watch {operation}"
+    )
 
 
 def _last(operation: ImportOperation, bar: ImportBar, *, wait: bool) -> ImportProgress:

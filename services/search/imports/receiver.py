@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,10 @@ if TYPE_CHECKING:
 
 COMMIT_SECONDS = 30.0
 """Time to put one batch on disk."""
+LOOK_SECONDS = 1.0
+"""How often an open stream looks whether its import was ended on another replica."""
+PAUSE_SECONDS = 0.25
+"""Least time between two looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +114,9 @@ class Receiver:
         intake = Intake()
         reading = asyncio.create_task(_read(messages, repeats, intake))
         committing = asyncio.create_task(self._commit_all(opened, intake))
+        ending = asyncio.create_task(self._until_ended(opened))
         draining = asyncio.create_task(self._draining.wait())
-        tasks = (reading, committing, draining)
+        tasks = (reading, committing, ending, draining)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             reading.cancel()
@@ -123,9 +128,25 @@ class Receiver:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        if reading.cancelled():
+        if not reading.cancelled():
+            reading.result()
+        elif ending.done() and not ending.cancelled():
+            raise ending.result()
+        else:
             raise Unavailable("this server is draining; open the stream again")
-        reading.result()
+
+    async def _until_ended(self, opened: ImportRow) -> ServiceError:
+        """Why the import takes nothing more of a stream, as soon as that is so."""
+        while True:
+            await asyncio.sleep(PAUSE_SECONDS)
+            await self._changes.wait(opened.id, LOOK_SECONDS)
+            # where the journal is away, a batch says so
+            with suppress(ServiceError):
+                refusal = await self._journal.read(
+                    lambda c: _refusal(c, opened), Deadline.after(LOOK_SECONDS)
+                )
+                if refusal is not None:
+                    return refusal
 
     async def _commit_all(self, opened: ImportRow, intake: Intake) -> None:
         while batch := await intake.take():
@@ -205,7 +226,7 @@ def _add_batch(
     refs = contents.refs
     counted = import_rows.receive(connection, opened.id, opened.receiver, len(refs))
     if counted is None:
-        raise _refusal(connection, opened)
+        raise _refused(connection, opened)
     collection_rows.require(connection, counted.collection_id, counted.collection_name)
     batch_rows.add(
         connection,
@@ -223,17 +244,26 @@ def _end(connection: Connection, opened: ImportRow) -> None:
     if opened.state is not State.RECEIVING:
         return
     if import_rows.end_receiving(connection, opened.id, opened.receiver) is None:
-        raise _refusal(connection, opened)
+        raise _refused(connection, opened)
     import_rows.succeed_if_done(connection, opened.id)
 
 
-def _refusal(connection: Connection, opened: ImportRow) -> ServiceError:
-    """Why an import does not take what a stream brings."""
+def _refused(connection: Connection, opened: ImportRow) -> ServiceError:
+    """Why an import did not take what a stream brought."""
+    return _refusal(connection, opened) or _taken_over()
+
+
+def _refusal(connection: Connection, opened: ImportRow) -> ServiceError | None:
+    """Why an import takes nothing more of a stream; None where it does."""
     found = import_rows.find(connection, opened.id)
     if found is None:
         return NotFound("operation", f"operations/{opened.id}", "the import was deleted")
     if found.state in {State.CANCELLED, State.FAILED}:
         return _has_ended(found)
+    return None if found.receiver == opened.receiver else _taken_over()
+
+
+def _taken_over() -> Aborted:
     return Aborted("another stream of the same request_id has taken over")
 
 

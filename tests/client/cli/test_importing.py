@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import sys
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -18,10 +19,13 @@ from searchmesh import Client
 from searchmesh.cli.progress import ImportBar
 from searchmesh.resources import Segmentation
 from tests.client.cli.conftest import Ran
-from tests.mesh import MODEL
+from tests.mesh import MODEL, wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from _typeshed import WriteableBuffer
 
     from searchmesh.local import LocalMesh
 
@@ -176,6 +180,49 @@ def test_an_interrupt_says_how_to_go_on_and_loses_nothing(
     assert "searchmesh operations watch operations/mine" in ran.stderr
     ran = on_mesh("import", str(file), collection, "--request-id", "mine", "--json")
     assert (ran.json["operation"], ran.json["stored"]) == ("operations/mine", 60)
+
+
+def test_an_import_that_is_cancelled_meanwhile_ends_and_says_so(
+    on_mesh: Run, mesh: LocalMesh, collection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Client(mesh.connection) as client:
+
+        def lines() -> Iterator[bytes]:
+            yield b'{"id": "a", "text": "milk"}\n' * 600
+            wait_for(lambda: "operations/piped" in _names(client), "the import's beginning")
+            client.cancel_operation("operations/piped")
+            while True:
+                yield b'{"id": "b", "text": "bread"}\n' * 300
+                time.sleep(0.01)
+
+        piped = io.BufferedReader(Chunks(lines()))
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=piped))
+        ran = on_mesh("import", "-", collection, "--request-id", "piped")
+    assert ran.exit_code == 1
+    assert "the import was cancelled after" in ran.stderr
+    assert "--again imports all of it anew" in ran.stderr
+
+
+def _names(client: Client) -> list[str]:
+    return [one.name for one in client.list_operations()]
+
+
+class Chunks(io.RawIOBase):
+    """A file of what comes."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        self._rest = self._rest or next(self._chunks, b"")
+        view = memoryview(buffer)
+        size = min(len(view), len(self._rest))
+        view[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
 
 
 def test_compressed_files_and_folders(on_mesh: Run, collection: str, tmp_path: Path) -> None:

@@ -267,6 +267,23 @@ async def test_a_faulty_message_ends_the_stream_and_not_the_import(
     assert (await ended(mesh, operation.name)).stored_count == 20
 
 
+async def test_an_open_stream_is_told_that_its_import_is_cancelled(mesh: Mesh, things: str) -> None:
+    async with Stream(mesh, messages(things, numbered(10), things)) as idle:
+        await until(mesh, idle.name, received=10)
+        await cancel(mesh, idle.name)
+        error = await refused(idle.call)
+    assert isinstance(error, FailedPrecondition)
+    assert "cancelled after 10 documents" in error.message
+
+
+async def test_an_open_stream_is_told_that_another_has_taken_over(mesh: Mesh, things: str) -> None:
+    documents = numbered(10)
+    async with Stream(mesh, messages(things, documents, things)) as idle:
+        await until(mesh, idle.name, received=10)
+        await bring(mesh, things, documents, things)
+        assert isinstance(await refused(idle.call), Aborted)
+
+
 async def test_a_cancelled_import_takes_nothing_more(mesh: Mesh, things: str) -> None:
     async with Stream(mesh, messages(things, numbered(10), things)) as stream:
         await until(mesh, stream.name, received=10)
