@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Thread
@@ -14,7 +16,7 @@ import pytest
 
 from searchmesh import Document, Metric, Service, VectorSpace
 from searchmesh.errors import ServiceError
-from searchmesh.results import Health
+from searchmesh.results import Health, ImportState
 from tests.mesh import wait_for
 from tests.replicas import Replicas
 
@@ -35,6 +37,8 @@ SPACE = VectorSpace(4, Metric.INNER_PRODUCT)
 PER_CALL = 20
 VICTIM = 0
 """The replica that is killed; the ids of what is written on it begin with its number."""
+IMPORTED = 5000
+"""Documents of each import."""
 SECONDS = 30
 """Of a call that nothing holds up but other tests."""
 
@@ -170,10 +174,12 @@ def wait_for_writes(writers: list[Writer], count: int) -> None:
     )
 
 
-def kill_in_the_middle(scene: Scene, victim: Mesh) -> None:
-    """Kill the first replica while writes of its are noted as pending."""
+def kill_in_the_middle(scene: Scene, victim: Mesh, of_victim: str) -> None:
+    """Kill a replica while the journal has rows of what it has begun.
+
+    of_victim: a table, and what tells those rows.
+    """
     process = psutil.Process(victim.children[Service.SEARCH].pid)
-    of_victim = f"pending WHERE document_id LIKE '{VICTIM}%'"
 
     def is_caught() -> bool:
         process.suspend()
@@ -183,7 +189,7 @@ def kill_in_the_middle(scene: Scene, victim: Mesh) -> None:
         process.resume()
         return False
 
-    wait_for(is_caught, "a write in the middle")
+    wait_for(is_caught, f"rows of {of_victim}")
     victim.kill(Service.SEARCH)
     assert scene.count(of_victim) > 0
 
@@ -195,7 +201,7 @@ def test_a_replica_that_is_killed_loses_nothing_and_the_other_undoes_what_it_had
     other.client.create_collection("notes", space=SPACE, timeout=SECONDS)
     with writing(scene) as writers:
         wait_for_writes(writers, 5)
-        kill_in_the_middle(scene, victim)
+        kill_in_the_middle(scene, victim, f"pending WHERE document_id LIKE '{VICTIM}%'")
         wait_for_writes(writers[2:], 5)
         # its lease is over, and what it had begun is undone while the other goes on
         wait_for(lambda: scene.count("replicas") == 1, "the end of its lease")
@@ -209,6 +215,53 @@ def test_a_replica_that_is_killed_loses_nothing_and_the_other_undoes_what_it_had
             one.check(found)
     wait_for(lambda: scene.count("pending") == 0, "pending writes to end")
     other.client.delete_collection("notes")
+
+
+def imported(client: Client, name: str) -> None:
+    """Bring in the documents of an import, or what is missing of them, and wait for its end."""
+    documents = (document(f"{name}-{n:05d}", n) for n in range(IMPORTED))
+    operation = client.import_documents("films", documents, request_id=name, timeout=2 * SECONDS)
+    operation.wait(timeout=2 * SECONDS)
+
+
+def replica_id(mesh: Mesh) -> str:
+    """How the journal knows a search service: it says so when it starts."""
+    log = mesh.children[Service.SEARCH].log_file.read_text()
+    return re.findall(r'"replica": ?"(\w+)"', log)[-1]
+
+
+def test_of_two_replicas_that_import_one_is_killed_and_the_other_ends_both_imports(
+    scene: Scene,
+) -> None:
+    victim, other = scene.meshes[VICTIM], scene.meshes[1 - VICTIM]
+    other.client.create_collection("films", space=SPACE, timeout=SECONDS)
+    in_hand = f"import_batches WHERE state = 'WAITING' AND owner = '{replica_id(victim)}'"
+    with ThreadPoolExecutor(2) as threads:
+        cut = threads.submit(imported, victim.client, "cut")
+        whole = threads.submit(imported, other.client, "whole")
+        wait_for(lambda: scene.count("import_batches WHERE state = 'DONE'") > 1, "batches stored")
+        kill_in_the_middle(scene, victim, in_hand)
+        imported(other.client, "cut")
+        whole.result()
+        assert scene.count("import_batches WHERE state = 'DONE' AND fence > 1") > 0
+        victim.start(Service.SEARCH)
+        # its caller has tried again all the while, and is told the same
+        cut.result()
+    for name in ("cut", "whole"):
+        progress = victim.client.get_operation(f"operations/{name}").progress
+        assert progress is not None
+        assert progress.state is ImportState.SUCCEEDED
+        assert (progress.received_count, progress.searchable_count) == (IMPORTED, IMPORTED)
+    for mesh in scene.meshes:
+        found = mesh.client.list_documents("films", page_size=1000)
+        assert {one.id: one.content for one in found} == {
+            f"{name}-{n:05d}": str(n) for name in ("cut", "whole") for n in range(IMPORTED)
+        }
+    # nothing twice, in the engine either: a row for each of the last numbers of each import
+    hits = other.client.search("films", vector=[1, 0, 0, 0], limit=1000).hits
+    assert {int(hit.score) for hit in hits} == set(range(IMPORTED - 500, IMPORTED))
+    assert len({hit.id for hit in hits}) == 1000
+    other.client.delete_collection("films")
 
 
 def test_a_database_that_is_away_is_told_by_health_and_heals(scene: Scene) -> None:
