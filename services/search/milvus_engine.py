@@ -374,9 +374,19 @@ class MilvusEngine:
         return known
 
     async def _write(self, method: str, request: Any, deadline: Deadline, physical: str) -> Any:
-        return await self._alone(
-            lambda until: self._call(method, request, until, physical), deadline
-        )
+        """A call that changes rows.
+
+        Milvus Lite sees a row of this millisecond from the next one on: reads do, and so does
+        another write of its key, which would leave both rows.
+        """
+
+        async def write(until: Deadline) -> Any:
+            answer = await self._call(method, request, until, physical)
+            if self._lite is not None:
+                await asyncio.sleep(_VISIBLE_AFTER_SECONDS)
+            return answer
+
+        return await self._alone(write, deadline)
 
     async def _call(self, method: str, request: Any, deadline: Deadline, physical: str = "") -> Any:
         if self._calls is None:
@@ -420,13 +430,11 @@ class MilvusEngine:
     async def _visible(self, physical: str, timestamp: int, deadline: Deadline) -> bytes:
         """The token of a write, once every read sees it.
 
-        Milvus Lite names no timestamp and ignores the one it is given: a row of this millisecond
-        is seen from the next one on. A server shows a write when its clock's next tick has come
-        through; reads without a timestamp do not wait for that.
+        Milvus Lite names no timestamp and ignores the one it is given; its write has waited. A
+        server shows a write when its clock's next tick has come through; reads without a timestamp
+        do not wait for that.
         """
-        if self._lite is not None:
-            await asyncio.sleep(_VISIBLE_AFTER_SECONDS)
-        else:
+        if self._lite is None:
             # servers of 2.3 name no timestamp for a delete
             timestamp = timestamp or messages.NEWEST
             request = messages.nothing(physical, timestamp)

@@ -227,7 +227,8 @@ def imported(client: Client, name: str) -> None:
 def replica_id(mesh: Mesh) -> str:
     """How the journal knows a search service: it says so when it starts."""
     log = mesh.children[Service.SEARCH].log_file.read_text()
-    return re.findall(r'"replica": ?"(\w+)"', log)[-1]
+    (joined,) = re.findall(r'"replica": "(\w+)"', log)
+    return str(joined)
 
 
 def test_of_two_replicas_that_import_one_is_killed_and_the_other_ends_both_imports(
