@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .mesh import Mesh
+    from .milvus_server import MilvusServer
 
 SERVICES = [
     f"searchmesh.search.v1.{name}"
@@ -174,6 +175,38 @@ async def test_an_engine_that_stands_still_is_told_within_the_deadline_and_heals
             engine.resume()
         await mesh.until_serving(SERVICES[2])
         assert await healed(lambda: ids(mesh, vector=floats(1, 0, 0, 0))) == ["a"]
+
+
+@pytest.mark.server
+async def test_a_milvus_server_that_stands_still_is_told_in_time_and_all_heals(
+    tmp_path: Path, milvus_server: MilvusServer
+) -> None:
+    async with running_search(tmp_path, NOBODY, engine=milvus_server.uri) as mesh:
+        await mesh.create("things")
+        await mesh.upsert("things", Document(id="a", vector=floats(1, 0, 0, 0)))
+        late = document_service_pb2.UpsertDocumentsRequest(
+            collection="things", documents=[Document(id="late", vector=floats(3, 0, 0, 0))]
+        )
+        with milvus_server.standing_still():
+            started = time.monotonic()
+            for call in (
+                mesh.find("things", timeout=1, vector=floats(1, 0, 0, 0)),
+                mesh.documents.UpsertDocuments(late, timeout=1),
+            ):
+                assert isinstance(await refused(call), Unavailable | DeadlineExceeded)
+            assert time.monotonic() - started < 10
+            for service in SERVICES[1:]:
+                await mesh.until_serving(service, wanted=False)
+            assert time.monotonic() - started < 20
+            # what needs no engine is answered all the while
+            assert await count(mesh) == 1
+        for service in SERVICES[1:]:
+            await mesh.until_serving(service)
+        token = (await mesh.documents.UpsertDocuments(late, timeout=30)).write_token
+        assert await ids(mesh, vector=floats(1, 0, 0, 0), read_after=token) == ["late", "a"]
+        await mesh.create("others")
+        await mesh.delete("others")
+        await mesh.delete("things")
 
 
 def engines() -> list[psutil.Process]:
