@@ -47,7 +47,7 @@ postgresql: ## Get Debian's PostgreSQL, which some tests use, by apt-get; they s
 	@$(ROOT) sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql'
 
 test-server: $(VENV)/.dev milvus-server ## Hold a Milvus server to the engine's contract, which `make test` does with the embedded one
-	$(BIN)/python -m pytest -m server tests/search
+	$(BIN)/python -m pytest -m server tests/search tests/e2e
 
 # options for test-crash: CRASH_KILLS=200 CRASH_SEED=7
 test-crash: $(VENV)/.dev ## Kill every part of a mesh at random moments, 50 times, and read all back
