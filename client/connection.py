@@ -96,7 +96,7 @@ class Connection:
             self.address(service),
             credentials if self.tls or implied else None,
             max_message_bytes=self.max_message_bytes,
-            retries=False,  # `retries` is in charge, and does as RetryInfo says
+            attempts=1,  # `retries` is in charge, and does as RetryInfo says
         )
 
     def metadata(self, request_id: str) -> tuple[tuple[str, str], ...]:

@@ -18,18 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-KEEPALIVE_SECONDS = 30
-"""Silence after which a client with a call in flight asks whether the server still lives."""
-
-SERVER_MIN_PING_SECONDS = 15
-"""A server takes offence at clients that ask more often; well below what ours do."""
+SERVER_MIN_PING_SECONDS = 5
+"""A server closes the connections of clients that ask more often whether it lives; below every
+keepalive that a client of ours can be told."""
 
 _KEEPALIVE_TIMEOUT_SECONDS = 10
 _RECONNECT_MOST_SECONDS = 5
-_DNS_FLOOR_SECONDS = 5
 
 _RETRY_POLICY = {
-    "maxAttempts": 4,
     "initialBackoff": "0.1s",
     "maxBackoff": "2s",
     "backoffMultiplier": 2,
@@ -37,8 +33,10 @@ _RETRY_POLICY = {
     # CANCELLED is what a stopping server makes of calls that it had not begun
     "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
-# one failed call in ten may be retried for long; when more fail, retries stop making it worse
-_RETRY_THROTTLING = {"maxTokens": 10, "tokenRatio": 0.1}
+# a failure costs a token and a success brings one; below half of them nothing is retried. So a
+# server that dies may take 500 calls with it, and all of them are made again, but where most calls
+# fail for long, retries stop making it worse. gRPC takes no more tokens
+_RETRY_THROTTLING = {"maxTokens": 1000, "tokenRatio": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +75,18 @@ class Target:
     max_message_bytes: int = 64 * 1024 * 1024
     """Largest message sent or received; as the server's setting of that name."""
 
-    retries: bool = True
-    """Whether the channel repeats calls that a server answered UNAVAILABLE. False where the caller
-    does, who may listen to RetryInfo; what never reached a server is repeated all the same."""
+    attempts: int = 4
+    """How often a call is made in all that servers answer UNAVAILABLE or take along when they die;
+    gRPC allows 5. 1 where the caller repeats calls, who may listen to RetryInfo; what never reached
+    a server is repeated all the same."""
+
+    keepalive_seconds: float = 30.0
+    """Silence after which a server is asked whether it still lives while calls are in flight, the
+    watch of its health among them."""
+
+    resolve_seconds: float = 5.0
+    """Least time from one look at the name's addresses to the next. gRPC looks when a connection
+    ends; its own default, 30 s, is how long a new replica would go unseen then."""
 
 
 def aio_channel(
@@ -116,10 +123,11 @@ def _options(target: Target) -> list[tuple[str, Any]]:
         ("grpc.max_receive_message_length", target.max_message_bytes),
         # a request larger than this buffer, 256 KiB by default, is never retried
         ("grpc.per_rpc_retry_buffer_size", target.max_message_bytes),
-        ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
+        ("grpc.keepalive_time_ms", round(target.keepalive_seconds * 1000)),
+        # by default gRPC asks twice, then once a minute, until it has something to send
+        ("grpc.http2.max_pings_without_data", 0),
         ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_SECONDS * 1000),
-        # the default, 30 s, is how long a new replica would go unseen
-        ("grpc.dns_min_time_between_resolutions_ms", _DNS_FLOOR_SECONDS * 1000),
+        ("grpc.dns_min_time_between_resolutions_ms", round(target.resolve_seconds * 1000)),
         ("grpc.max_reconnect_backoff_ms", _RECONNECT_MOST_SECONDS * 1000),
     ]
     if target.credentials and target.credentials.server_name:
@@ -129,8 +137,9 @@ def _options(target: Target) -> list[tuple[str, Any]]:
 
 def _service_config(target: Target) -> dict[str, Any]:
     config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
-    if target.retries:
-        config["methodConfig"] = [{"name": [{}], "retryPolicy": _RETRY_POLICY}]
+    if target.attempts > 1:
+        policy = {**_RETRY_POLICY, "maxAttempts": target.attempts}
+        config["methodConfig"] = [{"name": [{}], "retryPolicy": policy}]
         config["retryThrottling"] = _RETRY_THROTTLING
     if target.health_service is not None:
         config["healthCheckConfig"] = {"serviceName": target.health_service}

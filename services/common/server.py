@@ -210,7 +210,7 @@ def _server_options(settings: ServerSettings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.keepalive_time_ms", settings.keepalive_seconds * 1000),
         ("grpc.keepalive_timeout_ms", settings.keepalive_timeout_seconds * 1000),
-        ("grpc.http2.min_ping_interval_without_data_ms", SERVER_MIN_PING_SECONDS * 1000),
+        ("grpc.http2.min_ping_interval_without_data_ms", round(SERVER_MIN_PING_SECONDS * 1000)),
         ("grpc.max_connection_age_ms", settings.max_connection_age_seconds * 1000),
         ("grpc.max_connection_age_grace_ms", settings.max_connection_age_grace_seconds * 1000),
         ("grpc.enable_channelz", int(settings.channelz)),

@@ -27,6 +27,10 @@ class EncoderSettings(ServerSettings):
     """Address that serves grpc.health.v1 alone, without TLS and on a thread of its own, for probes.
     Empty: not served."""
 
+    max_connection_age_seconds: int = field(default=5, metadata=setting(minimum=1, maximum=86_400))
+    """Age at which a connection is told to make way for a new one, in seconds. Search then looks at
+    the addresses behind the encoder's name again, so this is how long a new replica goes unseen."""
+
     home: Path = field(default=Path(".searchmesh"), metadata=setting(env="SEARCHMESH_HOME"))
     """Folder that holds all state; built models are under models."""
 

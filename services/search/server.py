@@ -264,6 +264,9 @@ def _encoder_target(settings: SearchSettings) -> Target:
         credentials,
         health_service=ENCODER_SERVICE,
         max_message_bytes=settings.max_message_bytes,
+        attempts=settings.encoder_attempts,
+        keepalive_seconds=settings.encoder_keepalive_seconds,
+        resolve_seconds=settings.encoder_resolve_seconds,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from searchmesh_common.channels import SERVER_MIN_PING_SECONDS
 from searchmesh_common.server_settings import ServerSettings
 from searchmesh_common.settings import setting
 
@@ -33,6 +34,20 @@ class SearchSettings(ServerSettings):
     encoder: str = "127.0.0.1:50051"
     """The encoder's address, as gRPC takes it: host:port, or dns:///host:port to balance over all
     replicas behind the name."""
+
+    encoder_attempts: int = field(default=4, metadata=setting(minimum=1, maximum=5))
+    """How often a call to the encoder is made in all when a replica is away or takes it along."""
+
+    encoder_keepalive_seconds: float = field(
+        default=10.0, metadata=setting(minimum=SERVER_MIN_PING_SECONDS, maximum=7200)
+    )
+    """Silence after which an encoder is asked whether it still lives, in seconds; after 10 s more
+    without a sign of life, calls leave it."""
+
+    encoder_resolve_seconds: float = field(default=5.0, metadata=setting(minimum=0.1, maximum=3600))
+    """Least time between two looks at the addresses behind the encoder's name, in seconds. They are
+    looked at when a connection to an encoder ends, as each does at the encoder's
+    ENCODER_MAX_CONNECTION_AGE_SECONDS."""
 
     encoder_tls: bool = False
     """Whether the encoder is called over TLS."""

@@ -163,7 +163,7 @@ async def test_credentials_that_the_encoder_refuses_are_not_our_callers_fault(
     (tmp_path / "tokens").write_text("another-token\n")
     async with (
         running_encoder(tmp_path, tokens_file=tmp_path / "tokens") as encoder,
-        aio_channel(Target(address_of(encoder), retries=False)) as channel,
+        aio_channel(Target(address_of(encoder), attempts=1)) as channel,
     ):
         client = EncoderClient(channel)
         with pytest.raises(Unavailable, match="does not accept this service's credentials"):
