@@ -19,7 +19,7 @@ export SEARCHMESH_HOME ?= $(CURDIR)/.searchmesh
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo test test-fast test-quality test-server test-crash check fix protos protos-check docs lock clean \
+.PHONY: help run demo test test-fast test-quality test-server test-crash test-mesh check fix protos protos-check docs lock clean \
 	validate-deploy images try-images milvus-server postgresql bench-scifact bench-answers bench-recommend bench-start bench-import bench-encoder \
 	soak-encoder lock-bench
 
@@ -52,6 +52,9 @@ test-server: $(VENV)/.dev milvus-server ## Hold a Milvus server to the engine's 
 # options for test-crash: CRASH_KILLS=200 CRASH_SEED=7
 test-crash: $(VENV)/.dev ## Kill every part of a mesh at random moments, 50 times, and read all back
 	$(BIN)/python -m pytest -m crash -s tests/crash
+
+test-mesh: $(VENV)/.dev ## Start, stop and kill encoders under load, and look for a call that failed or went astray
+	$(BIN)/python -m pytest -m mesh tests/balancing
 
 check: protos-check validate-deploy ## Check formatting, lint, types, protos, documentation and manifests
 	$(BIN)/ruff format --check $(CODE)

@@ -133,13 +133,13 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 30) -> N
         time.sleep(0.05)
 
 
-def free_addresses(count: int) -> list[str]:
+def free_addresses(count: int, host: str = "127.0.0.1") -> list[str]:
     """Addresses of the loopback interface that nobody listens at."""
     with ExitStack() as stack:
         bound = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in bound:
-            one.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{one.getsockname()[1]}" for one in bound]
+            one.bind((host, 0))
+        return [f"{host}:{one.getsockname()[1]}" for one in bound]
 
 
 def free_connection() -> Connection:

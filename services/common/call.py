@@ -141,6 +141,8 @@ class Call:
 
     async def __aenter__(self) -> Call:
         self._rpc.metrics.started.inc()
+        if self._current.repeated:
+            self._rpc.metrics.repeated.inc()
         self._rpc.open_calls.begin(self, is_stream=self._rpc.is_stream)
         return self
 

@@ -19,7 +19,9 @@ CALLER_KEY = "searchmesh-caller"
 TRACEPARENT_KEY = "traceparent"
 TRACESTATE_KEY = "tracestate"
 
-_KEYS = frozenset((REQUEST_ID_KEY, CALLER_KEY, TRACEPARENT_KEY, TRACESTATE_KEY))
+_ATTEMPTS_KEY = "grpc-previous-rpc-attempts"
+
+_KEYS = frozenset((REQUEST_ID_KEY, CALLER_KEY, TRACEPARENT_KEY, TRACESTATE_KEY, _ATTEMPTS_KEY))
 
 _NAME = re.compile(r"[\x21-\x7e]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]*)?")
@@ -40,6 +42,9 @@ class CallContext(NamedTuple):
 
     traceparent: str = ""
     tracestate: str = ""
+
+    repeated: bool = False
+    """Whether the caller's gRPC says that it made the call before, by its retry policy."""
 
 
 _current: ContextVar[CallContext | None] = ContextVar("searchmesh_call", default=None)
@@ -90,6 +95,7 @@ def from_metadata(
         deadline,
         traceparent,
         tracestate[:_MOST_TRACESTATE_CHARACTERS] if isinstance(tracestate, str) else "",
+        _ATTEMPTS_KEY in given,
     )
 
 

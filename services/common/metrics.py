@@ -91,6 +91,7 @@ class MethodMetrics:
     """What is counted of one rpc; the children are looked up once, not at every call."""
 
     started: Counter
+    repeated: Counter
     handling_seconds: Histogram
     handled: Mapping[grpc.StatusCode, Counter]
 
@@ -107,6 +108,13 @@ class CallMetrics:
         labels = ("grpc_type", "grpc_service", "grpc_method")
         self._started = Counter(
             "grpc_server_started_total", "Calls that began.", labels, registry=registry
+        )
+        self._repeated = Counter(
+            "grpc_server_repeated_total",
+            "Calls that began and that their caller's gRPC says to have made before, by its retry "
+            "policy.",
+            labels,
+            registry=registry,
         )
         self._handled = Counter(
             "grpc_server_handled_total",
@@ -129,6 +137,7 @@ class CallMetrics:
         labels = (grpc_type, service, name)
         return MethodMetrics(
             started=self._started.labels(*labels),
+            repeated=self._repeated.labels(*labels),
             handling_seconds=self._handling_seconds.labels(*labels),
             handled={
                 code: self._handled.labels(*labels, spelt) for code, spelt in _GO_CODE_NAMES.items()

@@ -46,10 +46,13 @@ async def test_retries_a_large_request_too(echo: Echo) -> None:
         return text
 
     echo.servicer.behaviour = fail_once
+    labels = {"grpc_type": "unary", "grpc_service": SERVICE, "grpc_method": "Echo"}
+    assert echo.counted("grpc_server_repeated_total", **labels) == 0
     request = echo.client.request(text="a", items=[{"name": "x" * 20_000} for _ in range(100)])
     assert request.ByteSize() > 1_000_000
     assert (await echo.client.echo(request)).text == "a"
     assert attempts == 2
+    assert echo.counted("grpc_server_repeated_total", **labels) == 1
 
 
 async def test_repeats_all_calls_that_fail_at_once(echo: Echo) -> None:
