@@ -37,6 +37,11 @@ class Deadline:
         left = call_context.remaining_seconds()
         return cls.after(seconds if left is None else min(seconds, left))
 
+    def share(self, part: float) -> Deadline:
+        """The deadline of a step that may take that part of the time left, from 0 to 1, so that the
+        steps behind it have the rest."""
+        return Deadline(self.at - (1 - part) * max(0.0, self.at - time.monotonic()))
+
     def remaining(self) -> float:
         """Seconds left, more than 0. Raises DeadlineExceeded when none are."""
         left = self.at - time.monotonic()

@@ -16,6 +16,7 @@ from searchmesh.encoder.v1 import encoder_service_pb2_grpc as pb_grpc
 from searchmesh.type.v1 import segment_pb2
 from searchmesh_common import call_context, status
 from searchmesh_common.errors import (
+    DeadlineExceeded,
     FailedPrecondition,
     FieldViolation,
     Internal,
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 ENCODER_SERVICE: str = pb.DESCRIPTOR.services_by_name["EncoderService"].full_name
 
+FINGERPRINT_MISMATCH = "FINGERPRINT_MISMATCH"
+"""The reason of a FailedPrecondition: the collection's vectors are of another model."""
+
 MAX_CONTENTS = 256
 """Most contents that the encoder takes in one call."""
 
@@ -46,6 +50,10 @@ MAX_CALL_CHARACTERS = 512 << 10
 """Characters, or bytes of media, in one call; a content of more goes alone. A text in segments
 answers a vector for every thousand or so, a hundred at the worst: a call stays below 20 MiB of
 384 floats, and mostly around one."""
+
+FINGERPRINT_ATTEMPTS = 4
+"""How often a call is made in all that meets another fingerprint than it asks for. While encoders
+are replaced by ones of another model, the next one that is asked may still have it."""
 
 CALLS_AT_ONCE = 4
 """Calls that one request of ours has with the encoder at a time: enough to keep it busy while
@@ -72,9 +80,13 @@ class EncodedQuery:
 class EncoderClient:
     """Calls EncoderService. Raises only our error family; the encoder's own words are kept."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        """channel: stays its maker's to close."""
+    def __init__(self, channel: grpc.aio.Channel, *, query_share: float = 1.0) -> None:
+        """channel: stays its maker's to close.
+
+        query_share: part of the time left that encoding a query may take, from 0 to 1.
+        """
         self._stub = pb_grpc.EncoderServiceStub(channel)
+        self._query_share = query_share
 
     async def get_model(self, name: str, deadline: Deadline) -> ModelInfo:
         """Raises NotFound for an unknown model, Unavailable when the encoder is away."""
@@ -124,7 +136,8 @@ class EncoderClient:
 
         Raises InvalidRequest for a content that cannot be encoded, and what `encode_documents`
         raises."""
-        (outcome,) = await self._encode_queries(model, fingerprint, deadline, [content])
+        within = deadline.share(self._query_share)
+        (outcome,) = await self._encode_queries(model, fingerprint, within, [content])
         if isinstance(outcome, ServiceError):
             raise outcome
         return outcome
@@ -134,7 +147,8 @@ class EncoderClient:
     ) -> list[EncodedQuery | ServiceError]:
         """The vector, or that content's own error, of each of any number of queries, encoded
         together. Raises what `encode_documents` raises."""
-        encode = partial(self._encode_queries, model, fingerprint, deadline)
+        within = deadline.share(self._query_share)
+        encode = partial(self._encode_queries, model, fingerprint, within)
         encoded = await at_once(CALLS_AT_ONCE, encode, _parts(contents))
         return list(itertools.chain.from_iterable(encoded))
 
@@ -161,8 +175,18 @@ class EncoderClient:
     async def _encode(
         self, request: pb.EncodeRequest, contents: Sequence[Content], deadline: Deadline
     ) -> pb.EncodeResponse:
-        """One call; the request gets the contents."""
+        """One answer; the request gets the contents."""
         request.contents.extend(values.content_message(one) for one in contents)
+        for _ in range(FINGERPRINT_ATTEMPTS - 1):
+            try:
+                return await self._ask(request, deadline)
+            except FailedPrecondition as error:
+                if error.reason != FINGERPRINT_MISMATCH:
+                    raise
+        return await self._ask(request, deadline)
+
+    async def _ask(self, request: pb.EncodeRequest, deadline: Deadline) -> pb.EncodeResponse:
+        """One call, to whichever encoder is next."""
         try:
             response = await self._stub.Encode(
                 request,
@@ -173,10 +197,9 @@ class EncoderClient:
             raise _with_our_reason(_ours(error), request.model, request.fingerprint) from error
         if response.fingerprint != request.fingerprint:
             raise _mismatch(request.model, request.fingerprint, response.fingerprint)
-        if len(response.embeddings) != len(contents):
-            raise Internal(
-                f"the encoder answered {len(response.embeddings)} of {len(contents)} contents"
-            )
+        answered, asked = len(response.embeddings), len(request.contents)
+        if answered != asked:
+            raise Internal(f"the encoder answered {answered} of {asked} contents")
         return response
 
 
@@ -189,7 +212,7 @@ def _with_our_reason(error: ServiceError, model: str, pinned: str) -> ServiceErr
 
 def _mismatch(model: str, pinned: str, actual: str) -> FailedPrecondition:
     return FailedPrecondition(
-        "FINGERPRINT_MISMATCH",
+        FINGERPRINT_MISMATCH,
         f"the collection holds vectors of model {model} with fingerprint {pinned}, the encoder now "
         f"has {actual}; serve the model of before, or make a new collection",
         {"model": model, "expected": pinned, "actual": actual},
@@ -199,9 +222,13 @@ def _mismatch(model: str, pinned: str, actual: str) -> FailedPrecondition:
 def _ours(error: grpc.RpcError) -> ServiceError:
     """A failed call as our caller is told of it, who has nothing to do with our credentials."""
     ours = status.from_rpc_error(error)
-    if isinstance(ours, Unauthenticated):
-        return Unavailable("the encoder does not accept this service's credentials")
-    return ours
+    match ours:
+        case Unauthenticated():
+            return Unavailable("the encoder does not accept this service's credentials")
+        case DeadlineExceeded():
+            return DeadlineExceeded(f"the encoder did not answer in time: {ours.message}")
+        case _:
+            return ours
 
 
 def _parts(contents: Sequence[Content]) -> Iterator[Sequence[Content]]:

@@ -98,7 +98,7 @@ async def build_server(settings: SearchSettings) -> AsyncIterator[Server]:
         resources.push_async_callback(engine.close)
         channel = aio_channel(_encoder_target(settings))
         resources.push_async_callback(channel.close)
-        encoder = EncoderClient(channel)
+        encoder = EncoderClient(channel, query_share=settings.encoder_query_share)
 
         replica = Replica(journal, lease_seconds=settings.lease_seconds)
         await replica.join(Deadline.after(RECOVERY_SECONDS))

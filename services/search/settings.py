@@ -49,6 +49,10 @@ class SearchSettings(ServerSettings):
     looked at when a connection to an encoder ends, as each does at the encoder's
     ENCODER_MAX_CONNECTION_AGE_SECONDS."""
 
+    encoder_query_share: float = field(default=0.8, metadata=setting(minimum=0.05, maximum=1))
+    """Part of the time that a search has left which encoding its query may take. The rest is the
+    engine's, or a partial answer's where the encoder is too slow."""
+
     encoder_tls: bool = False
     """Whether the encoder is called over TLS."""
 

@@ -16,10 +16,12 @@ from searchmesh import AsyncClient, Connection, Document, RetryPolicy
 from searchmesh.encoder.v1 import encoder_service_pb2 as pb
 from searchmesh.encoder.v1 import encoder_service_pb2_grpc as pb_grpc
 from searchmesh_common.channels import Target, aio_channel
+from searchmesh_common.errors import FailedPrecondition
 from searchmesh_encoder.servicer import SERVICE
+from searchmesh_search.encoder_client import FINGERPRINT_MISMATCH
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 SEARCH, LARGE, STREAM = "search", "large", "stream"
 """What callers do: searches, encodes of more than 2 MiB, and streams of batches."""
@@ -74,6 +76,13 @@ class Load:
             finally:
                 self._going = False
 
+    async def refused(self, searches: int, callers: int) -> int:
+        """How many of so many searches are refused for their model's fingerprint; all others are
+        answered rightly."""
+        texts = itertools.islice(itertools.cycle(_TEXTS), searches)
+        counts = await asyncio.gather(*(self._refused(texts) for _ in range(callers)))
+        return sum(counts)
+
     async def until(self, count: int, *kinds: str) -> None:
         """Until so many more calls of each kind are answered."""
         wanted = {kind: self.answered[kind] + count for kind in kinds}
@@ -88,6 +97,17 @@ class Load:
                 return
             assert await self._search(text) == self._hits[text]
             self.answered[SEARCH] += 1
+
+    async def _refused(self, texts: Iterator[str]) -> int:
+        count = 0
+        for text in texts:
+            try:
+                assert await self._search(text) == self._hits[text]
+            except FailedPrecondition as error:
+                if error.reason != FINGERPRINT_MISMATCH:
+                    raise
+                count += 1
+        return count
 
     async def _keep_encoding(self) -> None:
         while self._going:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
+from tests.models import WINDOW, write_text_model
 from tests.search.mesh import address_of, running_search
 
 from .fleet import Fleet, running_fleet
@@ -125,6 +126,25 @@ async def test_a_rolling_restart_costs_nothing(fleet: Fleet, load: Load) -> None
         assert await spread(fleet, load, PLACES, searches=1000) <= MOST_SPREAD
 
 
+@pytest.mark.mesh
+@in_module
+async def test_encoders_of_another_model_yield_no_vector(
+    fleet: Fleet, load: Load, tmp_path: Path
+) -> None:
+    """A rollout that is half done: most searches find an encoder of the collection's model."""
+    other = write_text_model(tmp_path, window=WINDOW - 1).parent
+    kept, replaced = PLACES[:2], PLACES[2:]
+    await replace(fleet, load, replaced, cards=other)
+    assert await load.refused(500, callers=8) < 100
+    for place in kept:
+        await fleet.stop(place)
+    assert await load.refused(20, callers=2) == 20
+    await fleet.start(*kept)
+    await until_searched(fleet, load, kept)
+    await replace(fleet, load, replaced)
+    assert await load.refused(100, callers=8) == 0
+
+
 @asynccontextmanager
 async def mesh_of(
     fleet: Fleet, folder: Path, places: Iterable[int], **settings: float
@@ -145,6 +165,21 @@ async def spread(fleet: Fleet, load: Load, places: Iterable[int], searches: int 
     after = [await fleet.calls(place) for place in places]
     calls = np.subtract(after, before)
     return float(calls.max() / calls.mean())
+
+
+async def replace(fleet: Fleet, load: Load, places: Iterable[int], **start: Path) -> None:
+    """Put other encoders in the place of some, and wait until they are called."""
+    for place in places:
+        await fleet.stop(place)
+    await fleet.start(*places, **start)
+    await until_searched(fleet, load, places)
+
+
+async def until_searched(fleet: Fleet, load: Load, places: Iterable[int]) -> None:
+    """Search until encoders that have just started have each a call."""
+    async with asyncio.timeout(FOUND_SECONDS):
+        while not all([await fleet.calls(place) for place in places]):
+            await load.refused(20, callers=4)
 
 
 async def until_called(fleet: Fleet, place: int) -> float:

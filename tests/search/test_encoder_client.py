@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,9 +19,10 @@ from searchmesh_search import encoder_client
 from searchmesh_search.collection_spec import Segmentation
 from searchmesh_search.content import Content, Modality
 from searchmesh_search.deadline import Deadline
-from searchmesh_search.encoder_client import EncoderClient
+from searchmesh_search.encoder_client import ENCODER_SERVICE, EncoderClient
 from searchmesh_search.engine import Metric, VectorKind
 from searchmesh_search.segments import Segments, TextSpan
+from tests.models import WINDOW
 
 from .mesh import address_of, running_encoder
 from .stack import soon
@@ -149,6 +151,36 @@ async def test_another_fingerprint_is_refused(client: EncoderClient) -> None:
         "expected": "another",
         "actual": model.fingerprint,
     }
+
+
+async def test_while_two_fingerprints_are_served_the_right_one_answers(
+    client: EncoderClient, encoder: Server, tmp_path: Path
+) -> None:
+    """And where it is served no more, nothing does: never the other's vectors."""
+    model = await client.get_model("tiny", soon())
+    query = texts("x")[0]
+    right = await client.encode_query("tiny", model.fingerprint, query, soon())
+    async with running_encoder(tmp_path, window=WINDOW - 1) as other:
+        both = f"ipv4:{address_of(encoder)},{address_of(other)}"
+        async with aio_channel(Target(both, health_service=ENCODER_SERVICE)) as channel:
+            mixed = EncoderClient(channel)
+            for _ in range(20):
+                found = await mixed.encode_query("tiny", model.fingerprint, query, soon())
+                np.testing.assert_array_equal(found.vector, right.vector)
+        async with aio_channel(Target(address_of(other))) as channel:
+            with pytest.raises(FailedPrecondition, match="serve the model of before"):
+                await EncoderClient(channel).encode_query("tiny", model.fingerprint, query, soon())
+
+
+async def test_a_query_leaves_some_of_its_time_to_the_engine() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        async with aio_channel(Target(address)) as channel:
+            client = EncoderClient(channel, query_share=0.5)
+            deadline = Deadline.after(1)
+            with pytest.raises(DeadlineExceeded, match="the encoder did not answer in time"):
+                await client.encode_query("tiny", "", texts("x")[0], deadline)
+            assert deadline.remaining() > 0.1
 
 
 async def test_an_encoder_that_is_away_is_unavailable_within_the_deadline() -> None:
