@@ -39,15 +39,17 @@ async def test_encoders_come_and_go(tmp_path: Path) -> None:
     async with (
         running_fleet(tmp_path, ENCODER_MAX_CONNECTION_AGE_SECONDS="1") as fleet,
         mesh_of(fleet, tmp_path, range(2), encoder_resolve_seconds=0.5) as load,
-        load.going(searches=6, large=1, streams=1),
     ):
-        assert await spread(fleet, load, range(2)) <= MOST_SPREAD
-        await fleet.kill(0)
-        await load.until(50, SEARCH, STREAM)
-        await fleet.start(2)
-        await until_called(fleet, 2)
-        await fleet.stop(1)
-        await load.until(50, SEARCH, STREAM)
+        async with load.going(searches=6, large=1, streams=1):
+            assert await spread(fleet, load, range(2)) <= MOST_SPREAD
+            await fleet.kill(0)
+            await load.until(50, SEARCH, STREAM)
+        # only the search service calls: that it has found the new encoder is what can be seen
+        async with load.going(searches=6):
+            await fleet.start(2)
+            await until_called(fleet, 2)
+            await fleet.stop(1)
+            await load.until(50, SEARCH)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -80,7 +82,7 @@ async def test_a_new_encoder_is_found(fleet: Fleet, load: Load) -> None:
         for _ in range(3):
             await fleet.start(new)
             await until_called(fleet, new)
-            assert await spread(fleet, load, [*PLACES, new]) <= MOST_SPREAD
+            assert await spread(fleet, load, [*PLACES, new], searches=1000) <= MOST_SPREAD
             await fleet.stop(new)
 
 
