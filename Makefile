@@ -76,7 +76,7 @@ protos-check: $(VENV)/.dev ## Lint the contract and refuse changes that break ca
 docs: $(VENV)/.dev ## Write the API reference, docs/api, from protos/
 	$(BIN)/python tools/build_docs.py
 
-deploy-tools: $(VENV)/.deploy-tools ## Get kustomize, the linter of policies and the types of custom resources
+deploy-tools: $(VENV)/.deploy-tools ## Get kustomize, promtool, the linter of policies and the types of custom resources
 
 # without the tools it says what it leaves out
 validate-deploy: $(VENV)/.dev ## Build the manifests and validate them strictly, policies and custom resources too
@@ -176,6 +176,7 @@ $(VENV)/.deploy-tools: requirements/deploy.txt tools/deploy/package-lock.json | 
 	@build/deploy-tools/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/deploy.txt
 	@cp tools/deploy/package.json tools/deploy/package-lock.json build/deploy-tools/
 	@if command -v npm >/dev/null; then npm ci --prefix build/deploy-tools --silent --no-audit --no-fund; fi
+	@cd build/deploy-tools && apt-get download -qq prometheus && dpkg -x prometheus_*.deb . || echo "no promtool could be had" >&2
 	@touch $@
 
 # the packages are linked, not copied; their versions are pinned above
