@@ -49,6 +49,15 @@ postgresql: ## Get Debian's PostgreSQL, which some tests use, by apt-get; they s
 test-server: $(VENV)/.dev milvus-server ## Hold a Milvus server to the engine's contract, which `make test` does with the embedded one
 	$(BIN)/python -m pytest -m server tests/search tests/e2e
 
+container-tools: ## Get Debian's podman, which the tests of the images use, by apt-get; they skip without
+	@$(ROOT) sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+		podman runc netavark aardvark-dns iptables catatonit mmdebstrap'
+
+# BASE_IMAGE=... takes another base than the one made from Debian's packages
+test-images: $(VENV)/.dev deploy-tools ## Build both images and run overlays/podman; needs podman: `make container-tools`
+	@command -v podman >/dev/null || $(MAKE) --no-print-directory container-tools || echo "podman could not be installed" >&2
+	$(BIN)/python -m pytest -m images tests/images
+
 # options for test-crash: CRASH_KILLS=200 CRASH_SEED=7
 test-crash: $(VENV)/.dev ## Kill every part of a mesh at random moments, 50 times, and read all back
 	$(BIN)/python -m pytest -m crash -s tests/crash
@@ -83,9 +92,9 @@ validate-deploy: $(VENV)/.dev ## Build the manifests and validate them strictly,
 	@$(MAKE) --no-print-directory deploy-tools || echo "the tools for the manifests could not be installed" >&2
 	$(BIN)/python tools/validate_deploy.py
 
-images: ## Build both images with docker or what CONTAINER_ENGINE names
-	$(CONTAINER_ENGINE) build -f services/encoder/Dockerfile -t searchmesh-encoder:0.1.0 .
-	$(CONTAINER_ENGINE) build -f services/search/Dockerfile -t searchmesh-search:0.1.0 .
+images: ## Build both images with docker or what CONTAINER_ENGINE names; BASE_IMAGE=... takes another base
+	$(CONTAINER_ENGINE) build $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) -f services/encoder/Dockerfile -t searchmesh-encoder:0.1.0 .
+	$(CONTAINER_ENGINE) build $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) -f services/search/Dockerfile -t searchmesh-search:0.1.0 .
 
 try-images: $(VENV)/.dev ## Go through what the images install, in a throw-away environment
 	$(BIN)/python tools/try_image_install.py encoder search
