@@ -34,6 +34,10 @@ class Metric(enum.StrEnum):
     """Binary vectors only. Score: the Tanimoto similarity, 0 to 1."""
     HAMMING = "HAMMING"
     """Binary vectors only. Score: minus the number of differing bits, 0 at best."""
+    BM25 = "BM25"
+    """Of answers by words only. Score: more than 0, unbounded."""
+    RANK_FUSION = "RANK_FUSION"
+    """Of hybrid answers only. Score: more than 0."""
 
 
 class VectorKind(enum.StrEnum):

@@ -9,6 +9,7 @@ from searchmesh_common.errors import ServiceError
 from searchmesh_search.at_once import SEARCHES_AT_ONCE, at_once
 from searchmesh_search.encoded_together import EncodedTogether, encode_together
 from searchmesh_search.query_vectors import model_for
+from searchmesh_search.searcher import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -62,7 +63,7 @@ class BatchSearcher:
         wanted = []
         for one in queries:
             collection = known.get(one.collection)
-            if collection is not None and one.content is not None:
+            if collection is not None and one.content is not None and one.mode is not Mode.LEXICAL:
                 with suppress(ServiceError):
                     model = model_for(collection, one.content)
                     wanted.append((model, collection.fingerprint, one.content))

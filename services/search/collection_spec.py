@@ -6,7 +6,7 @@ import enum
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from searchmesh_common.errors import FailedPrecondition, FieldViolation, InvalidRequest
@@ -17,11 +17,13 @@ from searchmesh_search.engine import (
     DeclaredField,
     FieldType,
     Index,
+    Lexical,
     Metric,
     VectorKind,
 )
 from searchmesh_search.indexes import index_faults
 from searchmesh_search.journal.collection_rows import CollectionRow, NewCollection
+from searchmesh_search.lexical import lexical_faults
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +74,8 @@ class CollectionSpec:
     fields: Sequence[DeclaredField] = ()
     index: Index = field(default_factory=Index)
     segmentation: Segmentation = Segmentation.WHOLE
+    lexical: Lexical | None = None
+    """None where it is not searched by words."""
 
     def validate(self) -> None:
         """Raises InvalidRequest that names every fault."""
@@ -81,9 +85,22 @@ class CollectionSpec:
             *self._field_faults(),
             *self._segmentation_faults(),
             *index_faults(self.index),
+            *lexical_faults(self.lexical),
         ]
         if faults:
             raise InvalidRequest(*faults)
+
+    def require_words_of(self, model: ModelInfo) -> None:
+        """Raises FailedPrecondition, reason NO_TEXT, for a model of contents that have no words
+        where the collection is to be searched by words."""
+        if self.lexical is None or model.modality is Modality.TEXT:
+            return
+        raise FailedPrecondition(
+            "NO_TEXT",
+            f"collection.lexical: model {model.name} reads {model.modality.value}, which has no "
+            "words to search by; leave it out",
+            {"model": model.name, "modality": model.modality.value},
+        )
 
     def require_segments_of(self, model: ModelInfo) -> None:
         """Raises FailedPrecondition, reason NO_SEGMENTS, for a model whose contents are not cut
@@ -111,6 +128,7 @@ class CollectionSpec:
             kind=space.kind,
             fields=tuple(self.fields),
             index=self.index,
+            lexical=self.lexical,
         )
 
     def row(self, physical: str, model: ModelInfo | None, space: VectorSpace) -> NewCollection:
@@ -221,6 +239,7 @@ class Collection:
                 index=Index(extras["index"]["type"], extras["index"]["parameters"]),
                 # collections from before there were segments do not say
                 segmentation=Segmentation(extras.get("segmentation", "whole")),
+                lexical=Lexical(**extras["lexical"]) if "lexical" in extras else None,
             ),
             space=space,
             fingerprint=row.fingerprint,
@@ -249,4 +268,6 @@ def _extras_json(spec: CollectionSpec, model: ModelInfo | None) -> dict[str, Any
     if spec.segmentation is not Segmentation.WHOLE:
         # left out by default, so that requests from before there were segments keep their digest
         extras["segmentation"] = spec.segmentation.value
+    if spec.lexical is not None:
+        extras["lexical"] = asdict(spec.lexical)
     return extras

@@ -70,7 +70,8 @@ class Collections:
 
         Repeating a request_id with the same spec returns what the first call made. Raises
         AlreadyExists for a name in use or a request_id used for another spec, InvalidRequest for a
-        bad spec, FailedPrecondition for what the engine lacks or segments that the model lacks.
+        bad spec, FailedPrecondition for what the engine lacks or segments or words that the model
+        lacks.
         """
         spec.validate()
         while True:
@@ -119,6 +120,7 @@ class Collections:
         model = await self._models.get_model(spec.model, deadline) if spec.model else None
         if model is not None:
             spec.require_segments_of(model)
+            spec.require_words_of(model)
         space = spec.vector_space if model is None else model.space
         assert space is not None
         schema = spec.schema(space)

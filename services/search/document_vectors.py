@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from searchmesh_common.errors import ServiceError, within
+from searchmesh_search.content import Content, Modality
 from searchmesh_search.engine import Row
 from searchmesh_search.journal.write_rows import Write
 from searchmesh_search.off_loop import off_loop
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from searchmesh_search.collection_spec import Collection, Segmentation
-    from searchmesh_search.content import Content
     from searchmesh_search.content_store import ContentRef
     from searchmesh_search.deadline import Deadline
     from searchmesh_search.document_checks import PreparedDocument
@@ -92,16 +92,34 @@ def writes_of(
 
 
 def rows_of(
+    collection: Collection,
     documents: Sequence[PreparedDocument],
     vectors: Mapping[int, Segments],
     writes: Sequence[Write],
 ) -> list[Row]:
     """The same, as the engine stores it."""
-    return [
-        Row(write.document_id, write.generation, segment, vector, one.fields)
-        for one, write in zip(documents, writes, strict=True)
-        for segment, vector in enumerate(vectors[one.place].vectors)
-    ]
+    is_lexical = collection.spec.lexical is not None
+    rows = []
+    for one, write in zip(documents, writes, strict=True):
+        segments = vectors[one.place]
+        content = one.document.content if is_lexical else None
+        rows += [
+            Row(write.document_id, write.generation, segment, vector, one.fields, text)
+            for segment, (vector, text) in enumerate(
+                zip(segments.vectors, _texts(content, segments), strict=True)
+            )
+        ]
+    return rows
+
+
+def _texts(content: Content | None, segments: Segments) -> list[str]:
+    """The text of each segment; empty for one that is of no text."""
+    if content is None or content.modality is not Modality.TEXT:
+        return [""] * len(segments.vectors)
+    text = str(content.data)
+    if segments.spans is None:
+        return [text]
+    return [text[span.start : span.end] for span in segments.spans]
 
 
 def _given(prepared: Sequence[PreparedDocument]) -> dict[int, Segments]:

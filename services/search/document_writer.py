@@ -175,7 +175,12 @@ class DocumentWriter:
         try:
             writes = await self._begin(collection, documents, vectors, intent, deadline)
             rows = await off_loop(
-                sum(one.segments for one in writes), rows_of, documents, vectors, writes
+                sum(one.segments for one in writes),
+                rows_of,
+                collection,
+                documents,
+                vectors,
+                writes,
             )
             async with losses_told(self._journal, collection, deadline):
                 token = await self._engine.insert(collection.physical, rows, deadline.remaining())

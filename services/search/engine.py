@@ -80,6 +80,18 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
+class Lexical:
+    """How a collection is searched by words: BM25, whose ranges and analyzers are in lexical.py."""
+
+    analyzer: str = "english"
+    """How text becomes words."""
+    k1: float = 1.2
+    """How much a word counts that comes often in a text."""
+    b: float = 0.75
+    """How much a text's length counts against it."""
+
+
+@dataclass(frozen=True, slots=True)
 class CollectionSchema:
     """What a physical collection holds. Fixed when it is created."""
 
@@ -89,6 +101,8 @@ class CollectionSchema:
     kind: VectorKind = VectorKind.FLOAT
     fields: Sequence[DeclaredField] = ()
     index: Index = field(default_factory=Index)
+    lexical: Lexical | None = None
+    """None where it is not searched by words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +118,8 @@ class Row:
     vector: np.ndarray
     """(dimension,) float32, or (dimension / 8,) uint8 of packed bits for BINARY."""
     fields: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    text: str = ""
+    """What it is found by where the collection is searched by words: the first MAX_STRING_BYTES."""
 
     @property
     def key(self) -> str:
@@ -119,7 +135,7 @@ class EngineHit:
     generation: int
     segment: int
     score: float
-    """By the collection's metric; higher is better."""
+    """By the collection's metric, or BM25 of a search by words; higher is better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +172,8 @@ class Capabilities:
     """Conditions joined within each other, as the engine is asked."""
     min_dimension: int = 2
     binary_indexes: frozenset[str] = frozenset({"FLAT"})
+    analyzers: frozenset[str] = frozenset()
+    """For search by words; none where it has no such search."""
     had_by: str = ""
     """How an operator comes to this engine."""
     others: Sequence[Capabilities] = ()
@@ -215,6 +233,8 @@ class Capabilities:
             lacks.append(
                 f"dimension {schema.dimension} (from {self.min_dimension} to {self.max_dimension})"
             )
+        if schema.lexical is not None and schema.lexical.analyzer not in self.analyzers:
+            lacks.append(f"search by words with the analyzer {schema.lexical.analyzer}")
         return lacks
 
 
@@ -292,6 +312,21 @@ class Engine(Protocol):
         FailedPrecondition, reason ENGINE_LACKS, for what the engine cannot be asked.
         read_after: a token of `insert` or `delete` whose effect must be visible, whatever happened
         to the engine since. Any process may use it that calls the same engine.
+        """
+
+    async def search_words(
+        self,
+        physical: str,
+        text: str,
+        limit: int,
+        timeout: float,
+        *,
+        where: Filter | None = None,
+        read_after: bytes = b"",
+    ) -> list[EngineHit]:
+        """Rows that have a word of the text, by BM25, best first; in a collection with `lexical`.
+
+        text: at most MAX_STRING_BYTES. The others as for `search`.
         """
 
     async def query(

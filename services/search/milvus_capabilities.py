@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from searchmesh_search.engine import Capabilities, Metric, VectorKind
+from searchmesh_search.lexical import ANALYZERS
 
 _LITE = Capabilities(
     name="milvus-lite",
@@ -19,6 +20,7 @@ _LITE = Capabilities(
     max_dimension=8192,
     max_filter_bytes=16 << 20,
     max_filter_depth=49,
+    analyzers=frozenset(ANALYZERS),
 )
 
 _SERVER = Capabilities(

@@ -218,6 +218,25 @@ class MilvusEngine:
             len(vectors) * limit, messages.hits_of, answer, schema.metric, len(vectors)
         )
 
+    async def search_words(
+        self,
+        physical: str,
+        text: str,
+        limit: int,
+        timeout: float,
+        *,
+        where: Filter | None = None,
+        read_after: bytes = b"",
+    ) -> list[EngineHit]:
+        timestamp = _timestamp(read_after)
+        deadline = await self._begin(timeout)
+        schema = await self._schema(physical, deadline)
+        expression = await self._expression(where, schema)
+        request = messages.search_words(physical, text, limit, timestamp, expression)
+        answer = await self._call("Search", request, deadline, physical)
+        (hits,) = await off_loop(limit, messages.hits_of, answer, None, 1)
+        return hits
+
     async def query(
         self,
         physical: str,
@@ -351,6 +370,9 @@ class MilvusEngine:
                 )
         request = messages.create_index(physical, schema)
         await self._call("CreateIndex", request, deadline, physical)
+        if schema.lexical is not None:
+            request = messages.create_terms_index(physical, schema.lexical)
+            await self._call("CreateIndex", request, deadline, physical)
         if self._lite is not None:
             await self._lite.index_keys(physical)
 
@@ -488,4 +510,4 @@ def _timestamp(token: bytes) -> int:
 
 def _row_bytes(row: Row) -> int:
     strings = sum(len(value) for value in row.fields.values() if isinstance(value, str))
-    return row.vector.nbytes + 2 * len(row.document_id) + strings + 100
+    return row.vector.nbytes + 2 * len(row.document_id) + strings + len(row.text) + 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from searchmesh_search.engine import (
     FieldType,
     FoundRow,
     Index,
+    Lexical,
     Metric,
     Row,
     VectorKind,
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 _MAX_KEY_BYTES = 1024
 _VECTOR = "vector"
+_TEXT = "words"
+_TERMS = "terms"
+_BM25 = "BM25"
 
 _METRICS = {
     Metric.COSINE: "COSINE",
@@ -52,6 +57,12 @@ ANYTHING = 0
 """A timestamp for a read that takes what there is."""
 
 _TYPES = schema.DataType
+_TERMS_OF_TEXT = schema.FunctionSchema(
+    name=_TERMS,
+    type=schema.FunctionType.BM25,
+    input_field_names=[_TEXT],
+    output_field_names=[_TERMS],
+)
 _STRONG = common.ConsistencyLevel.Strong
 _BOUNDED = common.ConsistencyLevel.Bounded
 _CUSTOMIZED = common.ConsistencyLevel.Customized
@@ -71,8 +82,15 @@ def create_collection(physical: str, described: CollectionSchema) -> Any:
     for declared in described.fields:
         columns.append(_value_field(declared))
         columns.append(_field(presence_column(declared), _TYPES.Bool))
+    functions = []
+    if described.lexical is not None:
+        columns += _lexical_fields(described.lexical)
+        functions.append(_TERMS_OF_TEXT)
     message = schema.CollectionSchema(
-        name=physical, description=_schema_to_json(described), fields=columns
+        name=physical,
+        description=_schema_to_json(described),
+        fields=columns,
+        functions=functions,
     )
     return milvus.CreateCollectionRequest(
         collection_name=physical,
@@ -96,6 +114,20 @@ def create_index(physical: str, described: CollectionSchema) -> Any:
     )
 
 
+def create_terms_index(physical: str, lexical: Lexical) -> Any:
+    """The index that is searched by words."""
+    return milvus.CreateIndexRequest(
+        collection_name=physical,
+        field_name=_TERMS,
+        index_name=_TERMS,
+        extra_params=_pairs(
+            index_type="SPARSE_INVERTED_INDEX",
+            metric_type=_BM25,
+            params=json.dumps({"bm25_k1": lexical.k1, "bm25_b": lexical.b}),
+        ),
+    )
+
+
 def schema_of(description: Any, physical: str) -> CollectionSchema:
     """Of the answer to DescribeCollection.
 
@@ -109,6 +141,7 @@ def schema_of(description: Any, physical: str) -> CollectionSchema:
             kind=VectorKind(plain["kind"]),
             fields=tuple(DeclaredField(name, FieldType(type_)) for name, type_ in plain["fields"]),
             index=Index(plain["index"], plain["parameters"]),
+            lexical=Lexical(**plain["lexical"]) if "lexical" in plain else None,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise FailedPrecondition(
@@ -144,6 +177,7 @@ def upsert(physical: str, described: CollectionSchema, rows: Sequence[Row]) -> A
             ),
             _vectors(described, np.stack([row.vector for row in rows])),
             *_declared(described.fields, rows),
+            *_texts(described, rows),
         ],
     )
 
@@ -220,30 +254,50 @@ def search(
 ) -> Any:
     """timestamp: of the mutation that must be visible, or NEWEST, or ANYTHING."""
     is_float = described.kind is VectorKind.FLOAT
-    placeholders = common.PlaceholderGroup(
-        placeholders=[
-            common.PlaceholderValue(
-                tag="$0",
-                type=common.PlaceholderType.FloatVector
-                if is_float
-                else common.PlaceholderType.BinaryVector,
-                values=[np.ascontiguousarray(vector).tobytes() for vector in vectors],
-            )
-        ]
+    kinds = common.PlaceholderType
+    queries = common.PlaceholderValue(
+        tag="$0",
+        type=kinds.FloatVector if is_float else kinds.BinaryVector,
+        values=[np.ascontiguousarray(vector).tobytes() for vector in vectors],
     )
+    parameters = _pairs(
+        anns_field=_VECTOR,
+        topk=limit,
+        metric_type=_METRICS[described.metric],
+        params=json.dumps(_search_parameters(described.index, limit)),
+        round_decimal=-1,
+    )
+    return _search(physical, queries, parameters, timestamp, where)
+
+
+def search_words(
+    physical: str, text: str, limit: int, timestamp: int, where: Expression | None
+) -> Any:
+    """The same by the words of a text."""
+    query = common.PlaceholderValue(
+        tag="$0", type=common.PlaceholderType.VarChar, values=[text.encode()]
+    )
+    parameters = _pairs(
+        anns_field=_TERMS, topk=limit, metric_type=_BM25, params="{}", round_decimal=-1
+    )
+    return _search(physical, query, parameters, timestamp, where)
+
+
+def _search(
+    physical: str,
+    queries: Any,
+    parameters: Sequence[Any],
+    timestamp: int,
+    where: Expression | None,
+) -> Any:
+    group = common.PlaceholderGroup(placeholders=[queries])
     return milvus.SearchRequest(
         collection_name=physical,
         dsl="" if where is None else where.text,
         dsl_type=common.DslType.BoolExprV1,
-        placeholder_group=placeholders.SerializeToString(),
-        nq=len(vectors),
-        search_params=_pairs(
-            anns_field=_VECTOR,
-            topk=limit,
-            metric_type=_METRICS[described.metric],
-            params=json.dumps(_search_parameters(described.index, limit)),
-            round_decimal=-1,
-        ),
+        placeholder_group=group.SerializeToString(),
+        nq=len(queries.values),
+        search_params=parameters,
         **_consistency(timestamp),
     )
 
@@ -256,8 +310,8 @@ def _consistency(timestamp: int) -> dict[str, int]:
     return {"consistency_level": _CUSTOMIZED, "guarantee_timestamp": timestamp}
 
 
-def hits_of(response: Any, metric: Metric, queries: int) -> list[list[EngineHit]]:
-    """Hits of each query, of the answer to Search."""
+def hits_of(response: Any, metric: Metric | None, queries: int) -> list[list[EngineHit]]:
+    """Hits of each query, of the answer to Search. metric: None of a search by words."""
     results = response.results
     keys = list(results.ids.str_id.data)
     scores = _scores(metric, np.asarray(results.scores, dtype=np.float64)).tolist()
@@ -331,7 +385,7 @@ def _hit(stored_key: str, score: float) -> EngineHit:
     return EngineHit(document_id, int(generation), int(segment), score)
 
 
-def _scores(metric: Metric, given: np.ndarray) -> np.ndarray:
+def _scores(metric: Metric | None, given: np.ndarray) -> np.ndarray:
     """Milvus's own measures, turned so that higher is better.
 
     Its cosines leave the range by rounding (1.0000002 was seen), its L2 is the square.
@@ -339,7 +393,7 @@ def _scores(metric: Metric, given: np.ndarray) -> np.ndarray:
     match metric:
         case Metric.COSINE:
             return given.clip(-1.0, 1.0)
-        case Metric.INNER_PRODUCT:
+        case Metric.INNER_PRODUCT | None:
             return given
         case Metric.EUCLIDEAN:
             root: np.ndarray = np.sqrt(given.clip(min=0.0))
@@ -387,6 +441,35 @@ def _declared(fields: Sequence[DeclaredField], rows: Sequence[Row]) -> list[Any]
     return columns
 
 
+def _texts(described: CollectionSchema, rows: Sequence[Row]) -> list[Any]:
+    """A column of what is searched by words, where the collection is."""
+    if described.lexical is None:
+        return []
+    return [_strings(_TEXT, [_first_bytes(row.text) for row in rows])]
+
+
+def _first_bytes(text: str) -> str:
+    """As much of a text as a column holds, in whole characters."""
+    return text.encode()[:MAX_STRING_BYTES].decode(errors="ignore")
+
+
+def _lexical_fields(lexical: Lexical) -> list[Any]:
+    """The text, and what the engine makes of its words."""
+    analyzer = json.dumps({"type": lexical.analyzer})
+    return [
+        _field(
+            _TEXT,
+            _TYPES.VarChar,
+            max_length=MAX_STRING_BYTES,
+            enable_analyzer="true",
+            analyzer_params=analyzer,
+        ),
+        schema.FieldSchema(
+            name=_TERMS, data_type=_TYPES.SparseFloatVector, is_function_output=True
+        ),
+    ]
+
+
 def _check_strings(name: str, values: Sequence[Any]) -> None:
     longest = max((len(str(value).encode()) for value in values), default=0)
     if longest > MAX_STRING_BYTES:
@@ -400,7 +483,7 @@ def _value_field(declared: DeclaredField) -> Any:
     return _field(name, type_)
 
 
-def _field(name: str, type_: int, *, is_primary_key: bool = False, **parameters: int) -> Any:
+def _field(name: str, type_: int, *, is_primary_key: bool = False, **parameters: object) -> Any:
     return schema.FieldSchema(
         name=name,
         data_type=type_,
@@ -439,13 +522,14 @@ def _among(keys: Iterable[str]) -> str:
 
 
 def _schema_to_json(described: CollectionSchema) -> str:
-    return json.dumps(
-        {
-            "dimension": described.dimension,
-            "metric": described.metric.value,
-            "kind": described.kind.value,
-            "fields": [[one.name, one.type.value] for one in described.fields],
-            "index": described.index.type,
-            "parameters": dict(sorted(described.index.parameters.items())),
-        }
-    )
+    plain = {
+        "dimension": described.dimension,
+        "metric": described.metric.value,
+        "kind": described.kind.value,
+        "fields": [[one.name, one.type.value] for one in described.fields],
+        "index": described.index.type,
+        "parameters": dict(sorted(described.index.parameters.items())),
+    }
+    if described.lexical is not None:
+        plain["lexical"] = asdict(described.lexical)
+    return json.dumps(plain)

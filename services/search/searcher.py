@@ -1,22 +1,26 @@
-"""Searcher: a query becomes a vector, the vector its nearest rows, the rows hits."""
+"""Searcher: a query becomes a vector or words or both, these the best rows, the rows hits."""
 
 from __future__ import annotations
 
+import enum
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from searchmesh_common.errors import ServiceError
 from searchmesh_search.collection_spec import Segmentation
 from searchmesh_search.engine_losses import losses_told
 from searchmesh_search.filters.check import checked
 from searchmesh_search.filters.filter import terms
+from searchmesh_search.hybrid import Fusion, both, depth, joined
+from searchmesh_search.lexical import words_of
 from searchmesh_search.off_loop import off_loop
 from searchmesh_search.query_vectors import check_query_vector, model_for
 from searchmesh_search.segments import span_at
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence, Set
+    from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 
     import numpy as np
 
@@ -28,9 +32,13 @@ if TYPE_CHECKING:
     from searchmesh_search.encoder_client import EncodedQuery
     from searchmesh_search.engine import Engine, EngineHit, Metric
     from searchmesh_search.filters.filter import Filter
+    from searchmesh_search.hybrid import Lists, Ranks
     from searchmesh_search.journal import Journal
     from searchmesh_search.journal.document_rows import DocumentRow
     from searchmesh_search.segments import TextSpan
+
+    Near = Callable[[int], Awaitable[Sequence[EngineHit]]]
+    """Gives so many of the engine's best rows, best first."""
 
 SPARE_ROWS = 8
 """Rows asked for beyond those wanted: room for ones that a write has just replaced."""
@@ -47,6 +55,17 @@ MAX_REPEATS = 3
 """Times that the engine is asked again because documents were replaced meanwhile."""
 
 
+class Mode(enum.Enum):
+    """What is searched by."""
+
+    DENSE = "dense"
+    """Meaning: vectors. Score: by the collection's metric."""
+    LEXICAL = "lexical"
+    """Words. Score: BM25, more than 0."""
+    HYBRID = "hybrid"
+    """Both. Score: by reciprocal rank fusion, more than 0."""
+
+
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
     """What to search for; exactly one of content, vector and document_id is set."""
@@ -55,6 +74,11 @@ class SearchQuery:
     content: Content | None = None
     vector: np.ndarray | None = None
     document_id: str | None = None
+    mode: Mode = Mode.DENSE
+    fusion: Fusion = field(default_factory=Fusion)
+    """How HYBRID joins its lists."""
+    allow_partial: bool = False
+    """Whether HYBRID answers from one list where what the other needs is away."""
     limit: int = 10
     offset: int = 0
     min_score: float | None = None
@@ -76,6 +100,8 @@ class Match:
     """Its best row."""
     row: DocumentRow
     """What the journal has of it."""
+    ranks: Ranks | None = None
+    """How its score came about; only in HYBRID."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +110,14 @@ class Hit:
 
     document_id: str
     score: float
-    """By the collection's metric; higher is better."""
+    """By the result's mode; higher is better."""
     stored: bytes | None
     """What was stored of the document; None where the query did not ask for it."""
     span: TextSpan | None
     """Where the segment that was found lies in the content; None for a document that is one vector,
     or where the query did not ask for what was stored."""
+    ranks: Ranks | None = None
+    """How the score came about; only in HYBRID."""
 
 
 @dataclass(slots=True)
@@ -124,6 +152,9 @@ class Found:
     collection: Collection
     matches: Sequence[Match]
     explanation: Explanation
+    mode: Mode = Mode.DENSE
+    missing: Mapping[Mode, ServiceError] = field(default_factory=dict)
+    """The lists that are missing from HYBRID, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +163,11 @@ class SearchResult:
 
     hits: Sequence[Hit]
     metric: Metric
+    """Of the collection; scores are in it in DENSE."""
     explanation: Explanation
+    mode: Mode = Mode.DENSE
+    missing: Mapping[Mode, ServiceError] = field(default_factory=dict)
+    """As in `Found`."""
 
 
 class EncodeQuery(Protocol):
@@ -184,12 +219,15 @@ class Searcher:
         """
         collection = await self._collections.get(query.collection, deadline)
         query = await _fitting(query, collection)
+        encode_query = encode_query or self._encode_query
+        if query.mode is Mode.HYBRID:
+            return await self._hybrid(collection, query, encode_query, deadline)
         explanation = self._explanation(collection)
-        vector = await self._vector(
-            collection, query, explanation, encode_query or self._encode_query, deadline
-        )
-        matches = await self._nearest(collection, query, vector, explanation, deadline)
-        return Found(collection, matches, explanation)
+        if query.mode is Mode.LEXICAL:
+            matches = await self._lexical(collection, query, explanation, deadline)
+        else:
+            matches = await self._dense(collection, query, explanation, encode_query, deadline)
+        return Found(collection, matches, explanation, query.mode)
 
     async def read(
         self, find: Callable[[], Awaitable[Found]], *, with_documents: bool
@@ -205,7 +243,82 @@ class Searcher:
         else:
             hits = [_hit(match, None) for match in found.matches]
         found.explanation.fuse_ms += _since(started)
-        return SearchResult(hits, found.collection.space.metric, found.explanation)
+        return SearchResult(
+            hits, found.collection.space.metric, found.explanation, found.mode, found.missing
+        )
+
+    async def _hybrid(
+        self,
+        collection: Collection,
+        query: SearchQuery,
+        encode_query: EncodeQuery,
+        deadline: Deadline,
+    ) -> Found:
+        words_of(collection, query.content)  # before anything is encoded for nothing
+        wanted = query.offset + query.limit
+        part = replace(query, offset=0, limit=depth(wanted), min_score=None)
+        explanation, other = self._explanation(collection), self._explanation(collection)
+        started = time.perf_counter()
+        lists = await both(
+            lambda until: self._dense(collection, part, explanation, encode_query, until),
+            lambda until: self._lexical(collection, part, other, until),
+            deadline,
+            allow_partial=query.allow_partial,
+        )
+        # the two overlap: what was no encoding counts as searching
+        explanation.search_ms = max(0.0, _since(started) - explanation.encode_ms)
+        started = time.perf_counter()
+        matches = await off_loop(2 * part.limit, joined, lists, query.fusion)
+        explanation.fuse_ms = _since(started)
+        least = query.min_score or 0.0
+        good = [match for match in matches if match.near.score >= least]
+        return Found(
+            collection, good[query.offset : wanted], explanation, Mode.HYBRID, _missing(lists)
+        )
+
+    async def _dense(
+        self,
+        collection: Collection,
+        query: SearchQuery,
+        explanation: Explanation,
+        encode_query: EncodeQuery,
+        deadline: Deadline,
+    ) -> list[Match]:
+        vector = await self._vector(collection, query, explanation, encode_query, deadline)
+
+        async def near(rows: int) -> Sequence[EngineHit]:
+            (hits,) = await self._engine.search(
+                collection.physical,
+                vector[None],
+                rows,
+                deadline.remaining(),
+                where=query.where,
+                read_after=query.read_after,
+            )
+            return hits
+
+        return await self._best(collection, query, near, explanation, deadline)
+
+    async def _lexical(
+        self,
+        collection: Collection,
+        query: SearchQuery,
+        explanation: Explanation,
+        deadline: Deadline,
+    ) -> list[Match]:
+        text = words_of(collection, query.content)
+
+        async def near(rows: int) -> Sequence[EngineHit]:
+            return await self._engine.search_words(
+                collection.physical,
+                text,
+                rows,
+                deadline.remaining(),
+                where=query.where,
+                read_after=query.read_after,
+            )
+
+        return await self._best(collection, query, near, explanation, deadline)
 
     async def _vector(
         self,
@@ -230,18 +343,18 @@ class Searcher:
         explanation.encode_ms, explanation.queue_ms = encoded.encode_ms, encoded.queue_ms
         return encoded.vector
 
-    async def _nearest(
+    async def _best(
         self,
         collection: Collection,
         query: SearchQuery,
-        vector: np.ndarray,
+        near_rows: Near,
         explanation: Explanation,
         deadline: Deadline,
     ) -> list[Match]:
         """The page that was asked for: of each document that readers may see the best row of the
         engine, with what the journal has of it.
 
-        Many of the nearest rows may be one document's, and the engine may still hold what was
+        Many of the best rows may be one document's, and the engine may still hold what was
         replaced or deleted a moment ago, so it is asked for more until the page is full or there is
         nothing more. Of rows with one score it gives any, so the page is full only once a worse row
         was seen; otherwise pages would overlap. A document that was replaced meanwhile would be
@@ -254,7 +367,8 @@ class Searcher:
         while True:
             asked = time.monotonic()
             started = time.perf_counter()
-            near = await self._ask(collection, query, vector, rows, deadline)
+            async with losses_told(self._journal, collection, deadline):
+                near = await near_rows(rows)
             explanation.search_ms += _since(started)
             started = time.perf_counter()
             good = [hit for hit in near if query.min_score is None or hit.score >= query.min_score]
@@ -269,25 +383,6 @@ class Searcher:
             if len(good) < rows or rows == most or _is_full(visible, wanted, near[-1].score):
                 return visible[query.offset : wanted]
             rows = min(rows * ROWS_GROWTH, most)
-
-    async def _ask(
-        self,
-        collection: Collection,
-        query: SearchQuery,
-        vector: np.ndarray,
-        rows: int,
-        deadline: Deadline,
-    ) -> Sequence[EngineHit]:
-        async with losses_told(self._journal, collection, deadline):
-            (near,) = await self._engine.search(
-                collection.physical,
-                vector[None],
-                rows,
-                deadline.remaining(),
-                where=query.where,
-                read_after=query.read_after,
-            )
-        return near
 
     async def _read(
         self, found: Found, find_again: Callable[[], Awaitable[Found]]
@@ -324,7 +419,12 @@ def _rows_per_document(collection: Collection) -> int:
 def _hit(match: Match, stored: bytes | None) -> Hit:
     near, spans = match.near, match.row.spans
     span = None if stored is None or spans is None else span_at(spans, near.segment)
-    return Hit(near.document_id, near.score, stored, span)
+    return Hit(near.document_id, near.score, stored, span, match.ranks)
+
+
+def _missing(lists: Lists) -> dict[Mode, ServiceError]:
+    named = ((Mode.DENSE, lists.dense), (Mode.LEXICAL, lists.lexical))
+    return {mode: one for mode, one in named if isinstance(one, ServiceError)}
 
 
 def _is_full(visible: Sequence[Match], wanted: int, worst_score: float) -> bool:

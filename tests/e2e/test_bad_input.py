@@ -286,7 +286,11 @@ def test_what_is_not_there_is_named(
 @pytest.mark.parametrize(
     ("method", "request_", "named"),
     [
-        ("SearchService.Search", {"collection": "bad", "text": "x", "mode": "MODE_HYBRID"}, "mode"),
+        (
+            "SearchService.Search",
+            {"collection": "bad", "text": "x", "substructure": "C"},
+            "substructure",
+        ),
         (
             "SearchService.Locate",
             {"collection": "bad", "document_id": "a", "references": [{"document_id": "a"}]},

@@ -168,7 +168,6 @@ async def test_a_faulty_definition_names_its_field(
 
 
 async def test_what_comes_later_says_so(mesh: Mesh, name: str) -> None:
-    lexical = await refused(create(mesh, name=name, vector_space=SPACE, lexical=pb.Lexical()))
     collection = pb.Collection(name=name, vector_space=SPACE)
     rebuild = await refused(
         mesh.collections.RebuildCollection(pb.RebuildCollectionRequest(collection=collection))
@@ -177,7 +176,6 @@ async def test_what_comes_later_says_so(mesh: Mesh, name: str) -> None:
         mesh.collections.RollbackCollection(pb.RollbackCollectionRequest(name=name))
     )
     for error, word in (
-        (lexical, "collection.lexical"),
         (rebuild, "RebuildCollection"),
         (rollback, "RollbackCollection"),
     ):

@@ -23,7 +23,16 @@ from searchmesh_common.errors import (
 )
 from searchmesh_common.ports import StartError
 from searchmesh_search.deadline import Deadline
-from searchmesh_search.engine import DeclaredField, FieldType, Index, Metric, row_key
+from searchmesh_search.engine import (
+    DeclaredField,
+    FieldType,
+    Index,
+    Lexical,
+    Metric,
+    Row,
+    row_key,
+)
+from searchmesh_search.filters.filter import Comparison, Operator
 from searchmesh_search.milvus_engine import MilvusEngine
 from searchmesh_search.milvus_stubs import milvus
 
@@ -113,6 +122,60 @@ async def told_of_index(engine: MilvusEngine, physical: str) -> dict[str, int]:
 
 def ids(hits: list[EngineHit]) -> list[str]:
     return [hit.document_id for hit in hits]
+
+
+@on_shared_engine
+class TestWords:
+    """An engine searches by words, or says that it does not and who does."""
+
+    async def made(self, engine: MilvusEngine, lexical: Lexical, *texts: str) -> None:
+        described = schema(lexical=lexical, fields=FIELDS)
+        if not engine.capabilities.analyzers:
+            with pytest.raises(FailedPrecondition, match="the engine milvus-lite has it") as raised:
+                await engine.create_collection("words", described, SOON)
+            assert raised.value.reason == "ENGINE_LACKS"
+            pytest.skip("this engine has no search by words, and said so")
+        await engine.create_collection("words", described, SOON)
+        stored = [
+            Row(text, 1, 0, vector, {"price": float(place)}, text)
+            for place, (text, vector) in enumerate(zip(texts, vectors(len(texts)), strict=True))
+        ]
+        await engine.insert("words", stored, SOON)
+
+    async def test_k1_and_b_are_those_of_the_collection(self, engine: MilvusEngine) -> None:
+        texts = ("dog", "dog dog", "dog cat cow hen")
+        await self.made(engine, Lexical(k1=0.0, b=0.0), *texts)
+        flat = await engine.search_words("words", "dog", 9, SOON)
+        assert len({hit.score for hit in flat}) == 1
+        await engine.drop_collection("words", SOON)
+        await self.made(engine, Lexical(k1=3.0, b=0.0), *texts)
+        often, *others = await engine.search_words("words", "dog", 9, SOON)
+        assert often.document_id == "dog dog"
+        assert others[0].score == others[1].score < often.score
+        await engine.drop_collection("words", SOON)
+        await self.made(engine, Lexical(k1=3.0, b=1.0), *texts)
+        assert ids(await engine.search_words("words", "dog", 9, SOON))[-1] == "dog cat cow hen"
+
+    async def test_only_rows_with_a_word_come_and_writes_are_seen(
+        self, engine: MilvusEngine
+    ) -> None:
+        await self.made(engine, Lexical(), "red apples", "red", "", "blue")
+        where = Comparison("price", Operator.LESS, 1.0)
+        assert ids(await engine.search_words("words", "apple", 9, SOON)) == ["red apples"]
+        assert len(await engine.search_words("words", "red", 1, SOON)) == 1
+        assert ids(await engine.search_words("words", "red", 9, SOON, where=where)) == [
+            "red apples"
+        ]
+        token = await engine.delete("words", [row_key("red", 1, 0)], SOON)
+        found = await engine.search_words("words", "red", 9, SOON, read_after=token)
+        assert ids(found) == ["red apples"]
+
+    async def test_made_again_without_words_is_refused(self, engine: MilvusEngine) -> None:
+        await self.made(engine, Lexical(), "red")
+        await engine.create_collection("words", schema(lexical=Lexical(), fields=FIELDS), SOON)
+        for other in (schema(fields=FIELDS), schema(lexical=Lexical(k1=2.0), fields=FIELDS)):
+            with pytest.raises(AlreadyExists, match="another schema"):
+                await engine.create_collection("words", other, SOON)
 
 
 @on_shared_engine

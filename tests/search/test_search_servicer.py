@@ -247,12 +247,8 @@ async def test_an_unknown_collection_is_not_found(mesh: Mesh) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("mode", pb.MODE_LEXICAL),
-        ("mode", pb.MODE_HYBRID),
-        ("fusion", pb.Fusion()),
         ("highlight", pb.Highlight()),
         ("rerank", pb.Rerank(model="x")),
-        ("allow_partial", True),
         ("substructure", "C"),
     ],
 )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from searchmesh.search.v1 import collection_service_pb2 as pb
 from searchmesh.type.v1 import segment_pb2
-from searchmesh_common.errors import Unsupported
 from searchmesh_search.collection_spec import CollectionSpec, Segmentation
 from searchmesh_search.convert import values
 from searchmesh_search.convert.times import timestamp
-from searchmesh_search.engine import DeclaredField, FieldType, Index
+from searchmesh_search.engine import DeclaredField, FieldType, Index, Lexical
 from searchmesh_search.indexes import with_defaults
 
 if TYPE_CHECKING:
@@ -45,12 +45,7 @@ _SEGMENTATION_VALUES: Mapping[Segmentation, segment_pb2.Segmentation.ValueType] 
 
 
 def spec(message: pb.Collection) -> CollectionSpec:
-    """Raises InvalidRequest, Unsupported for a field that is not implemented yet.
-
-    Fields that are output only are not looked at, so that what was answered can be sent again.
-    """
-    if message.HasField("lexical"):
-        raise Unsupported("collection.lexical: not implemented yet; leave it out")
+    """Fields that are output only are not looked at: what was answered can be sent again."""
     has_space = message.HasField("vector_space")
     return CollectionSpec(
         name=message.name,
@@ -61,6 +56,7 @@ def spec(message: pb.Collection) -> CollectionSpec:
         segmentation=Segmentation.SEGMENTS
         if message.segmentation == segment_pb2.SEGMENTATION_SEGMENTS
         else Segmentation.WHOLE,
+        lexical=_lexical(message.lexical) if message.HasField("lexical") else None,
     )
 
 
@@ -78,6 +74,8 @@ def message(collection: Collection) -> pb.Collection:
         create_time=timestamp(collection.create_time),
         update_time=timestamp(collection.update_time),
     )
+    if spec.lexical is not None:
+        message.lexical.CopyFrom(pb.Lexical(**asdict(spec.lexical)))
     if spec.model is not None:
         message.model = spec.model
     else:
@@ -90,6 +88,11 @@ def page(page: CollectionPage) -> pb.ListCollectionsResponse:
         collections=[message(one) for one in page.collections],
         next_page_token=page.next_page_token,
     )
+
+
+def _lexical(message: pb.Lexical) -> Lexical:
+    """With its defaults where nothing was given."""
+    return Lexical(**{field.name: value for field, value in message.ListFields()})
 
 
 def _index(message: pb.Index) -> Index:

@@ -8,16 +8,19 @@ from google.protobuf import struct_pb2
 
 from searchmesh.search.v1 import document_pb2
 from searchmesh.search.v1 import search_service_pb2 as pb
-from searchmesh.type.v1 import segment_pb2
+from searchmesh.type.v1 import segment_pb2, vector_pb2
+from searchmesh_common import status
 from searchmesh_common.errors import FieldViolation, InvalidRequest, Unsupported
 from searchmesh_search import write_tokens
 from searchmesh_search.content import Content
 from searchmesh_search.convert import filters, values
-from searchmesh_search.searcher import SearchQuery
+from searchmesh_search.hybrid import Fusion
+from searchmesh_search.searcher import Mode, SearchQuery
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from searchmesh_search.hybrid import Ranks
     from searchmesh_search.searcher import Explanation, Hit, SearchResult
     from searchmesh_search.segments import TextSpan
 
@@ -27,11 +30,23 @@ CONTENT_FIELD = "$content"
 ID_FIELD = "$id"
 EVERY_ATTRIBUTE = "*"
 
+_MODES: Mapping[pb.Mode.ValueType, Mode] = {
+    pb.MODE_UNSPECIFIED: Mode.DENSE,
+    pb.MODE_DENSE: Mode.DENSE,
+    pb.MODE_LEXICAL: Mode.LEXICAL,
+    pb.MODE_HYBRID: Mode.HYBRID,
+}
+_MODE_VALUES: Mapping[Mode, pb.Mode.ValueType] = {mode: value for value, mode in _MODES.items()}
+
+_MODE_METRICS: Mapping[Mode, vector_pb2.Metric.ValueType] = {
+    Mode.LEXICAL: vector_pb2.METRIC_BM25,
+    Mode.HYBRID: vector_pb2.METRIC_RANK_FUSION,
+}
+"""What scores are in that are not in the collection's metric."""
+
 _LATER = (
-    "fusion",
     "highlight",
     "rerank",
-    "allow_partial",
     "substructure",
 )
 """Fields of the contract that this version does not implement."""
@@ -55,6 +70,9 @@ def query(request: pb.SearchRequest) -> SearchQuery:
         content=content,
         vector=vector,
         document_id=document_id,
+        mode=_MODES[request.mode],
+        fusion=_fusion(request),
+        allow_partial=request.allow_partial,
         limit=request.limit if request.HasField("limit") else DEFAULT_LIMIT,
         offset=request.offset,
         min_score=request.min_score if request.HasField("min_score") else None,
@@ -68,9 +86,17 @@ def response(request: pb.SearchRequest, result: SearchResult, total_ms: float) -
     """The answer, with of each document what `output_fields` asked for."""
     message = pb.SearchResponse(
         hits=hits(result, request.output_fields),
-        metric=values.METRIC_VALUES[result.metric],
+        metric=_metric(result),
+        partial=bool(result.missing),
+        missing=[
+            pb.MissingList(mode=_MODE_VALUES[mode], error=status.to_proto(error))
+            for mode, error in result.missing.items()
+        ],
     )
     if request.explain:
+        for hit, found in zip(message.hits, result.hits, strict=True):
+            if found.ranks is not None:
+                hit.explain.CopyFrom(_ranks(found.ranks))
         message.explain.CopyFrom(_explain(result.explanation, total_ms))
     return message
 
@@ -88,12 +114,38 @@ def size(result: SearchResult) -> int:
 
 
 def _refuse_later(request: pb.SearchRequest) -> None:
-    if request.mode in (pb.MODE_LEXICAL, pb.MODE_HYBRID):
-        raise Unsupported(f"mode: {pb.Mode.Name(request.mode)} is not implemented yet")
     given = {field.name for field, _ in request.ListFields()}
     later = [name for name in _LATER if name in given]
     if later:
         raise Unsupported(f"{', '.join(later)}: not implemented yet; leave it out")
+
+
+def _fusion(request: pb.SearchRequest) -> Fusion:
+    """Raises InvalidRequest where there is nothing to join, or both lists are to count nothing."""
+    if not request.HasField("fusion"):
+        return Fusion()
+    if request.mode != pb.MODE_HYBRID:
+        raise InvalidRequest.of("fusion", "goes with MODE_HYBRID; leave it out")
+    given = {field.name: value for field, value in request.fusion.ListFields()}
+    fusion = Fusion(**given)
+    if not fusion.dense_weight and not fusion.lexical_weight:
+        raise InvalidRequest.of("fusion", "both weights are 0; one must be more")
+    return fusion
+
+
+def _metric(result: SearchResult) -> vector_pb2.Metric.ValueType:
+    return _MODE_METRICS.get(result.mode) or values.METRIC_VALUES[result.metric]
+
+
+def _ranks(ranks: Ranks) -> pb.HitExplain:
+    message = pb.HitExplain()
+    if ranks.dense is not None:
+        message.dense_score, message.dense_rank = ranks.dense.score, ranks.dense.rank
+        message.dense_contribution = ranks.dense.contribution
+    if ranks.lexical is not None:
+        message.lexical_score, message.lexical_rank = ranks.lexical.score, ranks.lexical.rank
+        message.lexical_contribution = ranks.lexical.contribution
+    return message
 
 
 def wants_documents(output_fields: Sequence[str]) -> bool:

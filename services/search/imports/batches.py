@@ -229,7 +229,7 @@ class Batches:
             lambda c: _add_pending(c, work, writes), Deadline.after(JOURNAL_SECONDS)
         )
         self._metrics.encoded(encoded)
-        rows = await asyncio.to_thread(rows_of, stored, vectors, writes)
+        rows = await asyncio.to_thread(rows_of, work.collection, stored, vectors, writes)
         with self._metrics.stage("store"):
             token = await self._insert(work.collection, rows)
         work.writes += writes
