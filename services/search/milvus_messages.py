@@ -445,12 +445,13 @@ def _texts(described: CollectionSchema, rows: Sequence[Row]) -> list[Any]:
     """A column of what is searched by words, where the collection is."""
     if described.lexical is None:
         return []
-    return [_strings(_TEXT, [_first_bytes(row.text) for row in rows])]
+    return [_strings(_TEXT, [_searched(row.text) for row in rows])]
 
 
-def _first_bytes(text: str) -> str:
-    """As much of a text as a column holds, in whole characters."""
-    return text.encode()[:MAX_STRING_BYTES].decode(errors="ignore")
+def _searched(text: str) -> str:
+    """As much of a text as a column holds, in whole characters. For the embedded engine a text ends
+    at U+0000, so that words behind it would not be found."""
+    return text.replace("\0", " ").encode()[:MAX_STRING_BYTES].decode(errors="ignore")
 
 
 def _lexical_fields(lexical: Lexical) -> list[Any]:

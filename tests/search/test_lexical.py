@@ -140,6 +140,12 @@ async def test_a_text_beyond_what_an_engine_holds_is_found_by_its_start(mesh: Me
     assert await words(mesh, "long", "finish") == []
 
 
+async def test_words_behind_a_zero_character_are_found(mesh: Mesh) -> None:
+    await mesh.create("zero", lexical=collections_pb.Lexical())
+    await mesh.upsert("zero", document("one", "apple\0pear"))
+    assert await words(mesh, "zero", "pear") == ["one"]
+
+
 async def test_of_segments_the_passage_that_matched_is_shown(mesh: Mesh) -> None:
     await mesh.create(
         "passages",
